@@ -1,0 +1,61 @@
+"""What commands print: one JSON document, or a table for a person. Data on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def print_json(document: BaseModel | Sequence[BaseModel] | dict[str, Any] | list[Any]) -> None:
+    """Print exactly one JSON document."""
+
+    def plain(value: Any) -> Any:
+        return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+    content = plain(document) if not isinstance(document, list | tuple) else [plain(item) for item in document]
+    sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """Print a table, or what it means that there is nothing."""
+    if not rows:
+        err.print(f"[dim]{empty}[/dim]")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text from a trace or a model is shown, never interpreted as markup.
+        table.add_row(*(cell if hasattr(cell, "__rich__") else _plain(cell) for cell in row))
+    out.print(table)
+
+
+def _plain(value: Any) -> Any:
+    from rich.text import Text
+
+    if value is None:
+        return Text("–", style="dim")
+    if isinstance(value, datetime):
+        return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+    if isinstance(value, float):
+        return Text(f"{value:.4g}")
+    return Text(str(value))
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what was wrong on stderr and leave with the code."""
+    err.print(message, style="red", markup=False, highlight=False)
+    raise typer.Exit(code)

@@ -1,0 +1,41 @@
+"""All tables. Importing this package registers them with the metadata."""
+
+from db.models.access import ApiToken, AuditEntry, User
+from db.models.alerts import AlertEvent, MonitoringAlert, Silence
+from db.models.apps import App, Project, Watermark
+from db.models.evaluation import ImprovementImpact, MetaEvaluationRun
+from db.models.jobs import Job
+from db.models.mail import Email
+from db.models.metrics import BucketChange, MetricBucket
+from db.models.proposals import ImprovementProposal
+from db.models.rollouts import Flag, Rollout, RolloutEvent
+from db.models.traces import Feedback, Run
+from db.models.validation import GoldenCase, GoldenSet, ValidationCase, ValidationResult
+
+__all__ = [
+    "AlertEvent",
+    "ApiToken",
+    "App",
+    "AuditEntry",
+    "BucketChange",
+    "Email",
+    "Feedback",
+    "Flag",
+    "GoldenCase",
+    "GoldenSet",
+    "ImprovementImpact",
+    "ImprovementProposal",
+    "Job",
+    "MetaEvaluationRun",
+    "MetricBucket",
+    "MonitoringAlert",
+    "Project",
+    "Rollout",
+    "RolloutEvent",
+    "Run",
+    "Silence",
+    "User",
+    "ValidationCase",
+    "ValidationResult",
+    "Watermark",
+]

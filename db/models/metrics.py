@@ -1,0 +1,56 @@
+"""Five-minute buckets, restated when late data touches them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, BigId, Created, Json
+
+
+class BucketChange(Base):
+    """A note that something in a project's bucket changed, written in the transaction that changed it.
+
+    The sweep deletes the notes it can see and recomputes exactly those buckets. No watermark over a sequence, so no
+    commit can slip behind one; an aborted sweep leaves its notes where they were.
+    """
+
+    __tablename__ = "bucket_changes"
+
+    id: Mapped[BigId]
+    project_id: Mapped[UUID]
+    bucket: Mapped[datetime]
+    """Start of the minute-aligned slot the change falls in; the sweep widens it to the app's bucket."""
+
+    __table_args__ = (Index("ix_bucket_changes_project", "project_id", "bucket"),)
+
+
+class MetricBucket(Base):
+    """What happened to one app in one bucket. Recomputed whole, never incremented."""
+
+    __tablename__ = "metric_buckets"
+
+    app_id: Mapped[int] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True)
+    bucket: Mapped[datetime] = mapped_column(primary_key=True)
+    """Start of the bucket."""
+    revision: Mapped[int] = mapped_column(server_default="1")
+    runs: Mapped[int]
+    """Root runs that started in the bucket, finished or not."""
+    finished: Mapped[int]
+    """Of these, the ones that ended in success or error: the denominator of the rates."""
+    errors: Mapped[int]
+    pending: Mapped[int]
+    abandoned: Mapped[int]
+    sla_met: Mapped[int]
+    """Finished without error and within the app's `sla_ms`."""
+    latency: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"))
+    """Mergeable log-histogram of seconds (see `analysis.histogram`)."""
+    scores: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"))
+    """By feedback key: {"n": count, "sum": Σ score, "sumsq": Σ score²}."""
+    tokens: Mapped[int] = mapped_column(server_default="0")
+    cost: Mapped[float] = mapped_column(server_default="0")
+    updated_at: Mapped[Created]

@@ -1,0 +1,104 @@
+"""Real servers for the tests: one Postgres and one Redis a session, a database of its own for every test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# No test reads the developer's own fleet or settings.
+for name in [name for name in os.environ if name.startswith(("METAMON_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_"))]:
+    del os.environ[name]
+os.environ["METAMON_STATE"] = tempfile.mkdtemp(prefix="metamon-tests-")
+
+import psycopg
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import NullPool
+
+from db.migrate import upgrade
+from db.session import engine_url, make_sessions
+from workers.embedded.ports import free_port
+from workers.embedded.postgres import Postgres
+from workers.embedded.redis import EmbeddedRedis
+
+TEMPLATE = "template_metamon"
+
+
+@contextmanager
+def served(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server for the length of a block, its output in a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A Postgres of the session with a migrated template database."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = Postgres(folder, free_port())
+    server.initialise()
+    with served(server.command(durable=False), folder / "log"):
+        server.wait_ready()
+        server.create_database(TEMPLATE)
+        engine = create_engine(engine_url(server.url(TEMPLATE)), poolclass=NullPool)
+        upgrade(engine)
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    postgres.create_database(name, template=TEMPLATE)
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def db_engine(database_url: str) -> Iterator[Engine]:
+    """An engine on the test's own database."""
+    engine = create_engine(engine_url(database_url), poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(db_engine: Engine) -> sessionmaker[Session]:
+    """A session factory on the test's own database; code under test commits freely."""
+    return make_sessions(db_engine)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A Redis of the session."""
+    folder = tmp_path_factory.mktemp("redis")
+    server = EmbeddedRedis(folder, free_port())
+    server.initialise()
+    with served(server.command(), folder / "log"):
+        server.wait_ready()
+        yield server
+
+
+@pytest.fixture
+def redis_client(redis_server: EmbeddedRedis) -> Iterator[Redis]:
+    """A client on an emptied Redis."""
+    with Redis.from_url(redis_server.url()) as client:
+        client.flushall()
+        yield client

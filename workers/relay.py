@@ -1,0 +1,121 @@
+"""The relay: the only one that publishes. Dispatcher of due jobs and reconciler of lost ones.
+
+One leads (an advisory lock), others wait. Each round: release expired leases, fill each queue up to a bounded window,
+mark the rows, COMMIT, and only then publish.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import psycopg
+import structlog
+from kombu.exceptions import OperationalError as BrokerError
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+
+from core.clock import utc_now
+from db.repositories import jobs
+from db.session import Sessions, make_sessions
+
+log = structlog.get_logger(__name__)
+
+LEADER_LOCK = 7_305_811_942
+WINDOW = 100
+"""Messages that may wait in one queue. The rest waits in Postgres, where it costs nothing and is not sent twice."""
+BACKOFF = timedelta(seconds=5)
+IDLE = timedelta(seconds=1)
+"""Longest wait for a notification: due times, leases and lost messages are looked at this often."""
+
+
+class Broker(Protocol):
+    """Where messages go."""
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait."""
+
+    def publish(self, kind: str, job_id: int, queue: str) -> None:
+        """Send one message."""
+
+
+class CeleryBroker:
+    """The real one: depth by LLEN, publishing through the Celery app."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+
+    def depth(self, queue: str) -> int:
+        """Return LLEN of the queue's list."""
+        return int(self.redis.llen(queue))  # type: ignore[arg-type]  # typed for the asyncio client as well
+
+    def publish(self, kind: str, job_id: int, queue: str) -> None:
+        """Send the job's id under a fresh task id: a redelivery is told from a re-dispatch by it."""
+        from workers.app import app
+
+        app.send_task(kind, args=[job_id], queue=queue, routing_key=queue, task_id=str(uuid.uuid4()), retry=False)
+
+
+@dataclass
+class Round:
+    """What one round did."""
+
+    released: int = 0
+    published: int = 0
+    unpublished: int = 0
+
+
+def run_round(sessions: Sessions, broker: Broker, queues: tuple[str, ...], now: datetime) -> Round:
+    """Do one round. Errors of the broker leave rows marked; they are overdue in a moment and go again."""
+    done = Round()
+    with sessions() as session, session.begin():
+        done.released = jobs.release_expired(session, now)
+    for queue in queues:
+        try:
+            depth = broker.depth(queue)
+        except RedisError:
+            continue
+        room = WINDOW - depth
+        if room <= 0:
+            continue
+        with sessions() as session, session.begin():
+            due = jobs.mark_due(session, queue, now=now, limit=room, queue_empty=depth == 0, base=BACKOFF)
+        for job_id, kind in due:
+            try:
+                broker.publish(kind, job_id, queue)
+                done.published += 1
+            except (RedisError, BrokerError, OSError) as error:
+                done.unpublished += 1
+                log.warning("relay.not_published", job_id=job_id, error=type(error).__name__)
+    return done
+
+
+def lead(engine: Engine, broker: Broker, queues: tuple[str, ...], stop: threading.Event) -> None:
+    """Be a relay until told to stop: wait for the lock, then do rounds; survive Postgres and Redis going away."""
+    sessions = make_sessions(engine)
+    while not stop.is_set():
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LEADER_LOCK}):
+                    stop.wait(IDLE.total_seconds())
+                    continue
+                log.info("relay.leading")
+                connection.execute(text(f"LISTEN {jobs.CHANNEL}"))
+                raw = connection.connection.driver_connection
+                assert isinstance(raw, psycopg.Connection)
+                while not stop.is_set():
+                    done = run_round(sessions, broker, queues, utc_now())
+                    if done.unpublished:
+                        stop.wait(IDLE.total_seconds())
+                    # Wakes at the first notification; the rest of a burst is read without waiting.
+                    for _ in raw.notifies(timeout=IDLE.total_seconds(), stop_after=1):
+                        pass
+        except (DBAPIError, psycopg.Error) as error:
+            log.warning("relay.database_away", error=type(error).__name__)
+            stop.wait(IDLE.total_seconds())
