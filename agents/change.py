@@ -1,4 +1,4 @@
-"""The typed change that a proposal carries: what it is, whether the app allows it, and what it does to a configuration."""
+"""The typed change that a proposal carries: what it is, whether the app allows it, what it does to a configuration."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = Field(default=None, description="postgresql://…; embedded where unset.")
-    redis_url: SecretStr | None = Field(default=None, description="redis://… or redis+socket://…; embedded where unset.")
+    redis_url: SecretStr | None = Field(
+        default=None, description="redis://… or redis+socket://…; embedded where unset."
+    )
     smtp_url: SecretStr | None = Field(default=None, description="smtp://user:password@host:port or smtps://…")
 
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
@@ -113,9 +115,7 @@ class FleetFileSource(PydanticBaseSettingsSource):
     shell finds the fleet without being told.
     """
 
-    def __init__(
-        self, settings_cls: type[BaseSettings], before: tuple[PydanticBaseSettingsSource, ...]
-    ) -> None:
+    def __init__(self, settings_cls: type[BaseSettings], before: tuple[PydanticBaseSettingsSource, ...]) -> None:
         super().__init__(settings_cls)
         self.before = before
 

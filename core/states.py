@@ -96,7 +96,9 @@ class ProposalStatus(StrEnum):
 PROPOSAL = Transitions(
     "proposal",
     {
-        ProposalStatus.PROPOSED: frozenset({ProposalStatus.VALIDATING, ProposalStatus.REJECTED, ProposalStatus.SUPERSEDED}),
+        ProposalStatus.PROPOSED: frozenset(
+            {ProposalStatus.VALIDATING, ProposalStatus.REJECTED, ProposalStatus.SUPERSEDED}
+        ),
         ProposalStatus.VALIDATING: frozenset(
             {
                 ProposalStatus.BLOCKED,
@@ -108,7 +110,9 @@ PROPOSAL = Transitions(
         ),
         # a person may ask for another, larger validation
         ProposalStatus.BLOCKED: frozenset({ProposalStatus.VALIDATING, ProposalStatus.REJECTED}),
-        ProposalStatus.INCONCLUSIVE: frozenset({ProposalStatus.VALIDATING, ProposalStatus.REJECTED, ProposalStatus.SUPERSEDED}),
+        ProposalStatus.INCONCLUSIVE: frozenset(
+            {ProposalStatus.VALIDATING, ProposalStatus.REJECTED, ProposalStatus.SUPERSEDED}
+        ),
         ProposalStatus.AWAITING_APPROVAL: frozenset(
             {ProposalStatus.APPROVED, ProposalStatus.REJECTED, ProposalStatus.SUPERSEDED}
         ),
@@ -147,7 +151,7 @@ VALIDATION = Transitions(
 class Verdict(StrEnum):
     """What a validation found. An outage is `error`, never `fail`; a missing case is never `pass`."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  # a verdict, no password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"

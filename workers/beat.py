@@ -35,12 +35,12 @@ def insert_tick(name: str, kind: str, period: timedelta, now: datetime) -> int |
         )
 
 
-class OutboxScheduler(Scheduler):  # type: ignore[misc]  # celery ships no types
+class OutboxScheduler(Scheduler):
     """Inserts ticks. Keeps no file: what was done is in the database."""
 
     def setup_schedule(self) -> None:
         """Load the schedule as if nothing had run for long: the present slot is due at once, and unique anyway."""
-        self.data = {}
+        self.data: dict[str, ScheduleEntry] = {}
         self.merge_inplace(self.app.conf.beat_schedule)
         for entry in self.data.values():
             entry.last_run_at = self.app.now() - LONG_AGO

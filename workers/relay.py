@@ -53,7 +53,7 @@ class CeleryBroker:
 
     def depth(self, queue: str) -> int:
         """Return LLEN of the queue's list."""
-        return int(self.redis.llen(queue))  # type: ignore[arg-type]  # typed for the asyncio client as well
+        return int(self.redis.llen(queue))
 
     def publish(self, kind: str, job_id: int, queue: str) -> None:
         """Send the job's id under a fresh task id: a redelivery is told from a re-dispatch by it."""

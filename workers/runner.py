@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from core.clock import utc_now
 from core.errors import PermanentError
+from core.states import JobState
 from db.repositories import jobs
 from db.repositories.jobs import Claim, LostLeaseError
 from db.session import Sessions, session_factory
@@ -61,7 +62,7 @@ class RunningJob:
             row = jobs.hold(session, self.claim)
             yield session
             session.flush()
-            if row.state is jobs.JobState.RUNNING:
+            if row.state is JobState.RUNNING:
                 jobs.finish(row, utc_now())
         self.finished = True
 
@@ -81,7 +82,7 @@ Handler = Callable[[RunningJob], None]
 
 def retry_delay(attempt: int) -> timedelta:
     """Return how long to wait after a failed attempt: 2 s · 2ⁿ, at most ten minutes."""
-    return min(RETRY_BASE * 2 ** (attempt - 1), RETRY_CAP)
+    return min(RETRY_BASE * int(2 ** (attempt - 1)), RETRY_CAP)
 
 
 def run(
@@ -112,7 +113,7 @@ def run(
                 raise UnfinishedJobError(f"{taken.kind} returned without finishing")
         except LostLeaseError as error:
             log.warning("job.lease_lost", detail=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises is the job's outcome, in its row
             _record_failure(taken, error, sessions)
 
 

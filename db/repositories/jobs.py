@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -208,7 +208,7 @@ def mark_due(
     A job that was dispatched and never taken is due again after base·2ⁿ: a message can be lost, but while its queue
     is long it is probably only waiting. Where the queue is empty the wait is flat: then it is lost.
     """
-    overdue_after = func.make_interval(0, 0, 0, 0, 0, 0, base.total_seconds())
+    overdue_after: ColumnElement[timedelta] = func.make_interval(0, 0, 0, 0, 0, 0, base.total_seconds())
     if not queue_empty:
         overdue_after = overdue_after * func.power(2, func.least(Job.dispatches - 1, 6))
     jobs = session.scalars(

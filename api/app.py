@@ -1,0 +1,106 @@
+"""The HTTP side: the admin API, the collector that apps trace to, and the flags that they ask for."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.exceptions import HTTPException
+
+from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError
+from core.logging import configure_logging
+from core.settings import settings
+
+ADMIN_ROUTES = (
+    "alerts", "apps", "evaluations", "golden", "impact", "jobs", "mail", "metrics_series", "proposals", "rollouts",
+    "status", "tokens", "validations",
+)  # fmt: skip
+
+
+def create_app(sessions: sessionmaker[Session] | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        sessions: the database; the process' own where None.
+    """
+    configure_logging(settings().log_level)
+    app = FastAPI(
+        title="metamon",
+        version=version("metamon"),
+        summary="Meta-monitoring and continuous improvement for LLM applications",
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+    )
+    app.state.sessions = sessions
+    app.state.bearers = {}
+    _mount(app)
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _invalid_problem)
+    app.add_exception_handler(MetamonError, _metamon_problem)
+    app.add_exception_handler(DBAPIError, _database_problem)
+    return app
+
+
+def _mount(app: FastAPI) -> None:
+    from api.routes import collector, flags, health
+
+    app.include_router(health.router)
+    admin = APIRouter(prefix="/api/v1")
+    for name in ADMIN_ROUTES:
+        admin.include_router(importlib.import_module(f"api.routes.{name}").router, tags=[name])
+    app.include_router(admin)
+    app.include_router(flags.router, prefix="/ofrep/v1", tags=["flags"])
+    # The SDK's hand-written client calls the endpoint it was given, the generated one calls <root>/api/v2.
+    app.include_router(collector.router_v1, prefix="/api/v1", tags=["collector"])
+    app.include_router(collector.router_v2, prefix="/api/v2", tags=["collector"])
+    app.include_router(collector.router_v1, tags=["collector"], include_in_schema=False)
+
+
+def problem(status: int, title: str, **more: object) -> JSONResponse:
+    """Return an error in the form of RFC 9457."""
+    return JSONResponse(
+        {"type": "about:blank", "status": status, "title": title, "detail": title, **more},
+        status_code=status,
+        media_type="application/problem+json",
+    )
+
+
+async def _http_problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    response = problem(error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _invalid_problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # What was sent is not sent back: it may be a secret or a megabyte.
+    errors = [{"where": list(item["loc"]), "what": item["msg"]} for item in error.errors()]
+    first = errors[0] if errors else {"where": [], "what": "the request is not valid"}
+    where = ".".join(str(part) for part in first["where"])
+    return problem(422, f"{where}: {first['what']}", errors=errors)
+
+
+async def _metamon_problem(_: Request, error: Exception) -> JSONResponse:
+    status = 400
+    if isinstance(error, NotFoundError):
+        status = 404
+    elif isinstance(error, ForbiddenTransitionError):
+        status = 409
+    return problem(status, str(error))
+
+
+async def _database_problem(_: Request, error: Exception) -> JSONResponse:
+    # The statement and its parameters stay in the log.
+    assert isinstance(error, DBAPIError)
+    if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
+        response = problem(503, "the database is away; try again in a moment")
+        response.headers["Retry-After"] = "2"
+        return response
+    raise error
