@@ -1,0 +1,81 @@
+"""How often runs like these fail when nothing is wrong: a shrunken logistic model of the baseline window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from analysis.encoding import Attribute, Codes, Flags, Reals
+
+RIDGE = 1.0
+"""Precision of the normal prior on a main effect, in logits."""
+
+PAIR_RIDGE = 6.0
+"""The same for a pair: interactions must be earned."""
+
+MAX_ROWS = 200_000
+"""Baseline runs that the model is fitted on; more would not move it."""
+
+MAX_PAIR_CELLS = 4096
+
+FLOOR = 1e-6
+
+
+def sigmoid(eta: Reals) -> Reals:
+    """Return 1/(1 + e^-eta) without overflow; any shape."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(eta, -30, 30))))
+
+
+def expected_rate(attributes: Sequence[Attribute], failed: Flags, baseline: Flags, *, sweeps: int = 3) -> Reals:
+    """Return the expected failure rate of every run, from the baseline alone.
+
+    Ridge logistic regression with main effects and shrunken pairs, by block-coordinate Newton steps: within one
+    attribute (or pair) the levels are disjoint, so a block's step is a count per level. A level that the baseline never
+    saw keeps the effect 0.
+
+    Args:
+        attributes: levels of N runs.
+        failed: outcome of each run, shape (N,).
+        baseline: which runs are the baseline, shape (N,).
+        sweeps: passes over the main effects.
+
+    Returns:
+        array (N,) in (0, 1).
+    """
+    rows = np.flatnonzero(baseline)
+    if len(rows) > MAX_ROWS:
+        rows = np.random.default_rng(0).choice(rows, MAX_ROWS, replace=False)
+    y = failed[rows].astype(np.float64)
+    intercept = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
+    eta = np.full(len(rows), intercept)
+    effects: dict[tuple[int, ...], Reals] = {}
+
+    def step(key: tuple[int, ...], codes: Codes, size: int, ridge: float) -> None:
+        nonlocal eta
+        mean = sigmoid(eta)
+        theta = effects.setdefault(key, np.zeros(size))
+        gradient = np.bincount(codes, weights=y - mean, minlength=size) - ridge * theta
+        curvature = np.bincount(codes, weights=mean * (1 - mean), minlength=size) + ridge
+        # a step of two logits at most: from a rate near 0 or 1 the quadratic overshoots
+        move = np.clip(gradient / curvature, -2, 2)
+        theta += move
+        eta = eta + move[codes]
+
+    local = [attribute.codes[rows] for attribute in attributes]
+    for _ in range(sweeps):
+        for place, attribute in enumerate(attributes):
+            step((place,), local[place], attribute.levels, RIDGE)
+    if 0 < y.sum() < len(y):
+        for a, b in combinations(range(len(attributes)), 2):
+            size = attributes[a].levels * attributes[b].levels
+            if size <= MAX_PAIR_CELLS:
+                step((a, b), local[a] * attributes[b].levels + local[b], size, PAIR_RIDGE)
+    total = np.full(len(failed), intercept)
+    for key, theta in effects.items():
+        codes = attributes[key[0]].codes
+        if len(key) == 2:
+            codes = codes * attributes[key[1]].levels + attributes[key[1]].codes
+        total += theta[codes]
+    return np.clip(sigmoid(total), FLOOR, 1 - FLOOR)

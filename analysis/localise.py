@@ -1,0 +1,400 @@
+"""Which attributes carry the excess failures of a bad window: localisation over conjunctions of run attributes.
+
+The steps: a shrunken model of the baseline says how often runs like these fail when nothing is wrong; every
+conjunction of up to three attributes is compared with it; the best are ranked by the likelihood of every single run
+under "these runs got an extra failure rate, the others did not"; the winner is tested, explained away, and the search
+goes on. Everything is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import logit
+from scipy.stats import hypergeom
+
+from analysis.encoding import Attribute, Flags, Reals, encode, leaks_outcome
+from analysis.expected import FLOOR, expected_rate, sigmoid
+from analysis.onset import onset
+from analysis.slices import Conjunction, Cuboid, Window, add_expected, excess_likelihood, scan
+
+PRIOR_FAILURES = 6.0
+"""How many failures, behaving as expected, a slice's own baseline is shrunk with."""
+
+SHORTLIST = 60
+MAX_CAUSES = 3
+ALIAS_JACCARD = 0.9
+ALIAS_TOLERANCE = 3.0
+"""Nats by which an alias may explain the runs worse and still be preferred for being simpler or new."""
+
+MULTIPLICITY = 4
+"""Safety factor on the number of candidates, for the search over shapes of the excess."""
+
+MU_BINS = 48
+RATES = np.array([0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97])
+SHIFTS = np.array([-3.0, -2.0, -1.5, -1.0, -0.6, -0.3, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0])
+
+Times = Sequence[float] | Sequence[datetime]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A set of runs that fails more than it should, and by how much."""
+
+    conditions: dict[str, str]
+    """Attribute values that hold for these runs; empty means all runs: the degradation is global."""
+    excess: float
+    """Failures in the bad window beyond the expected. For a continuous outcome: of runs beyond the threshold."""
+    explained: float
+    """Share of all excess failures of the bad window that lies in these runs, 0–1."""
+    precision: float
+    """Share of these runs that failed in the bad window, 0–1."""
+    p_value: float
+    """Hypergeometric tail, corrected for the number of candidates searched."""
+    aliases: list[dict[str, str]] = field(default_factory=list)
+    """Other conditions that select (almost) the same runs: the data cannot tell them apart."""
+    onset: Any = None
+    """When it began, in the type of `times`; None where no times were given."""
+    onset_interval: tuple[Any, Any] | None = None
+    """90 % credible interval of the onset."""
+    runs: int = 0
+    """Runs of the bad window under these conditions."""
+    failures: int = 0
+    """Failing runs among them."""
+    expected: float = 0.0
+    """Failures that the baseline leads one to expect among them."""
+
+
+def localise(
+    attributes: Mapping[str, Sequence[str | None]],
+    outcome: Sequence[Any],
+    in_bad_window: Sequence[bool],
+    *,
+    times: Times | None = None,
+    max_order: int = 3,
+    alpha: float = 0.01,
+    worse: Literal["higher", "lower"] | None = None,
+) -> list[Cause]:
+    """Find the attribute values whose runs carry the degradation.
+
+    Args:
+        attributes: by name, the value of each of N runs; None where missing.
+        outcome: N values: failed or not (bool, 0/1), or a measurement (latency, score). Missing (None, NaN) runs are
+            left out.
+        in_bad_window: N flags: in the bad window, else in the baseline.
+        times: start of each run, numbers or datetimes; needed for the onset.
+        max_order: longest conjunction, at least 1.
+        alpha: level of the test that a cause must pass, after correction for the search.
+        worse: for a measurement, which direction is bad; where None, the one in which it moved more.
+
+    Returns:
+        up to three causes, the largest likelihood first; [] where nothing stands out.
+
+    Raises:
+        ValueError: lengths differ, or max_order or alpha is out of range.
+    """
+    bad = np.asarray(in_bad_window, dtype=bool)
+    values = _as_numbers(outcome)
+    _check(attributes, values, bad, times, max_order, alpha)
+    valid = np.isfinite(values)
+    if not valid.all():
+        rows = np.flatnonzero(valid)
+        attributes = {name: _take(column, rows) for name, column in attributes.items()}
+        times = None if times is None else _take(times, rows)
+        values, bad = values[rows], bad[rows]
+    if bad.sum() < 3 or (~bad).sum() < 3:
+        return []
+    weight = np.where(bad, 4, 1).astype(np.int64)
+    encoded = [encode(name, column, weight) for name, column in attributes.items()]
+    failed = _binary(encoded, values, bad, worse)
+    if failed is None:
+        return []
+    encoded = [
+        attribute
+        for attribute in encoded
+        if attribute.levels > 1
+        and not leaks_outcome(Attribute(attribute.name, attribute.values, attribute.codes[~bad]), failed[~bad])
+    ]
+    return _Search(encoded, failed, bad, _as_seconds(times), max_order, alpha).causes(times)
+
+
+class _Search:
+    """One localisation: the windows, the candidates, and what is already explained."""
+
+    def __init__(
+        self,
+        attributes: list[Attribute],
+        failed: Flags,
+        bad: Flags,
+        times: Reals | None,
+        max_order: int,
+        alpha: float,
+    ) -> None:
+        self.attributes, self.times, self.alpha = attributes, times, alpha
+        self.failed_all, self.bad_all = failed, bad
+        self.expected_all = expected_rate(attributes, failed, ~bad)
+        rows, others = np.flatnonzero(bad), np.flatnonzero(~bad)
+        self.bad = Window([a.codes[rows] for a in attributes], failed[rows], self.expected_all[rows])
+        self.base = Window([a.codes[others] for a in attributes], failed[others], self.expected_all[others])
+        self.cuboids = scan(attributes, self.bad, self.base, max_order=max_order)
+        self.searched = {0: 1}
+        for cuboid in self.cuboids:
+            order = len(cuboid.places)
+            self.searched[order] = self.searched.get(order, 0) + len(cuboid.cells)
+        self.null = self.bad.expected.copy()
+        """Expectation before anything was explained away."""
+
+    def causes(self, times: Times | None) -> list[Cause]:
+        """Find, test, explain away, repeat."""
+        total = max(float(self.bad.failed.sum() - self.null.sum()), 1.0)
+        found: list[Cause] = []
+        taken: list[Conjunction] = []
+        while len(found) < MAX_CAUSES and self.bad.failed.sum() >= 3:
+            ranked = self.rank()
+            if not ranked:
+                break
+            score, best, lifted = ranked[0]
+            best, lifted, aliases = self.prefer(ranked)
+            p_value = self.test(best)
+            if score <= 0 or p_value > self.alpha or best in taken:
+                break
+            found.append(self.report(best, aliases, p_value, total, times))
+            taken.append(best)
+            inside = np.flatnonzero(self.bad.mask(best))
+            change = lifted - self.bad.expected[inside]
+            self.bad.expected[inside] = lifted
+            add_expected(self.cuboids, self.bad, inside, change)
+        return found
+
+    def rank(self) -> list[tuple[float, Conjunction, Reals]]:
+        """Return the shortlist by run-level likelihood: (score in nats, conjunction, fitted rates of its runs)."""
+        shortlist: list[tuple[float, Cuboid, int]] = []
+        for cuboid in self.cuboids:
+            scores = excess_likelihood(cuboid, PRIOR_FAILURES) - np.log(self.searched[len(cuboid.places)])
+            for index in np.argsort(-scores)[: SHORTLIST // 2]:
+                if scores[index] > -6:
+                    shortlist.append((float(scores[index]), cuboid, int(index)))
+        shortlist.sort(key=lambda entry: -entry[0])
+        likelihood = _RunLikelihood(self.bad)
+        ranked: list[tuple[float, Conjunction, Reals]] = []
+        everything: Conjunction = ()
+        for conjunction in [everything, *(cuboid.conjunction(index) for _, cuboid, index in shortlist[:SHORTLIST])]:
+            gain, rates = likelihood.gain(self.bad.mask(conjunction))
+            ranked.append((gain - float(np.log(self.searched[len(conjunction)])), conjunction, rates))
+        ranked.sort(key=lambda entry: (-entry[0], len(entry[1])))
+        return ranked
+
+    def prefer(
+        self, ranked: list[tuple[float, Conjunction, Reals]]
+    ) -> tuple[Conjunction, Reals, list[Conjunction]]:
+        """Among the winner and those who select the same runs, prefer a newly appeared value, else the simplest."""
+        top = ranked[0][0]
+        own = self.bad.mask(ranked[0][1])
+        same: list[tuple[float, Conjunction, Reals]] = []
+        for entry in ranked:
+            other = self.bad.mask(entry[1])
+            if (own & other).sum() > ALIAS_JACCARD * (own | other).sum():
+                same.append(entry)
+        close = [entry for entry in same if entry[0] >= top - ALIAS_TOLERANCE]
+        chosen = min(close, key=lambda entry: (not self.is_new(entry[1]), len(entry[1]), -entry[0]))
+        return chosen[1], chosen[2], [entry[1] for entry in same if entry[1] != chosen[1]]
+
+    def is_new(self, conjunction: Conjunction) -> bool:
+        """Tell whether it is one value that the baseline never saw."""
+        return len(conjunction) == 1 and not (self.base.codes[conjunction[0][0]] == conjunction[0][1]).any()
+
+    def test(self, conjunction: Conjunction) -> float:
+        """Return the corrected hypergeometric p-value of a conjunction.
+
+        Its baseline is its own, adjusted for the mix inside it and shrunk towards the model; where other causes
+        were explained away, towards what they lead one to expect.
+        """
+        now, before = self.bad.mask(conjunction), self.base.mask(conjunction)
+        runs, failures = int(now.sum()), int(self.bad.failed[now].sum())
+        expected = float(self.bad.expected[now].sum())
+        own = (float(self.base.failed[before].sum()) + PRIOR_FAILURES) / (
+            float(self.base.expected[before].sum()) + PRIOR_FAILURES
+        )
+        rate = min(max(expected * own / runs, FLOOR), 1 - FLOOR)
+        base_runs = int(before.sum() + np.ceil(PRIOR_FAILURES / max(rate, 0.01)))
+        base_failures = int(np.ceil(rate * base_runs))
+        tail = float(hypergeom.sf(failures - 1, runs + base_runs, failures + base_failures, runs))
+        return min(1.0, tail * self.searched[len(conjunction)] * MULTIPLICITY)
+
+    def report(
+        self,
+        conjunction: Conjunction,
+        aliases: list[Conjunction],
+        p_value: float,
+        total: float,
+        times: Times | None,
+    ) -> Cause:
+        """Describe a cause in the caller's words."""
+        inside = self.bad.mask(conjunction)
+        runs, failures = int(inside.sum()), int(self.bad.failed[inside].sum())
+        expected = float(self.null[inside].sum())
+        began = self._onset(conjunction)
+        return Cause(
+            conditions=self.words(conjunction),
+            excess=failures - expected,
+            explained=float(np.clip((failures - expected) / total, 0, 1)),
+            precision=failures / runs,
+            p_value=p_value,
+            aliases=[self.words(alias) for alias in aliases],
+            onset=None if began is None else _like(times, began[0]),
+            onset_interval=None if began is None else (_like(times, began[1][0]), _like(times, began[1][1])),
+            runs=runs,
+            failures=failures,
+            expected=expected,
+        )
+
+    def words(self, conjunction: Conjunction) -> dict[str, str]:
+        """Return attribute values by attribute name."""
+        return {self.attributes[place].name: self.attributes[place].values[level] for place, level in conjunction}
+
+    def _onset(self, conjunction: Conjunction) -> tuple[float, tuple[float, float]] | None:
+        if self.times is None:
+            return None
+        inside = np.ones(len(self.failed_all), dtype=bool)
+        for place, level in conjunction:
+            inside &= self.attributes[place].codes == level
+        return onset(self.times[inside], self.failed_all[inside], self.expected_all[inside])
+
+
+class _RunLikelihood:
+    """The likelihood of every run of the bad window, over a histogram of their expected rates.
+
+    Runs of (nearly) the same expected rate are alike, so a slice is two counts per bin, and the fit costs nothing.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        eta = logit(window.expected)
+        edges = np.unique(np.quantile(eta, np.linspace(0, 1, MU_BINS + 1)[1:-1]))
+        self.bins = np.searchsorted(edges, eta)
+        size = len(edges) + 1
+        counts = np.maximum(np.bincount(self.bins, minlength=size), 1)
+        self.rate = np.bincount(self.bins, weights=window.expected, minlength=size) / counts
+        self.rate = np.clip(self.rate, FLOOR, 1 - FLOOR)
+        self.size = size
+        # rows: shapes of the excess; the first is "none"
+        extra = 1 - (1 - self.rate) * (1 - RATES[:, None])
+        shift = sigmoid(logit(self.rate) + SHIFTS[:, None])
+        self.shapes = np.clip(np.vstack([self.rate[None, :], extra, shift]), FLOOR, 1 - FLOOR)
+        self.worse = np.concatenate([[True], np.ones(len(RATES), dtype=bool), SHIFTS > 0])
+        self.log_fail, self.log_ok = np.log(self.shapes), np.log1p(-self.shapes)
+        self.all_runs = np.bincount(self.bins, minlength=size)
+        self.all_failed = np.bincount(self.bins[window.failed], minlength=size)
+
+    def gain(self, inside: Flags) -> tuple[float, Reals]:
+        """Return the gain in nats of lifting the runs inside, and their fitted rates.
+
+        The others may have moved as a whole too, at the price of one parameter (BIC): a slice must stand out from
+        its surroundings, not only from its past.
+        """
+        runs = np.bincount(self.bins[inside], minlength=self.size)
+        failed = np.bincount(self.bins[inside & self.window.failed], minlength=self.size)
+        inner = self.log_fail @ failed + self.log_ok @ (runs - failed)
+        best = int(np.argmax(np.where(self.worse, inner, -np.inf)))
+        others, others_failed = self.all_runs - runs, self.all_failed - failed
+        outer = self.log_fail @ others_failed + self.log_ok @ (others - others_failed)
+        charge = 0.5 * np.log(max(others.sum(), 2))
+        moved = max(0.0, float(outer.max() - outer[0] - charge))
+        expected = self.window.expected[inside]
+        if best == 0:
+            fitted = expected
+        elif best <= len(RATES):
+            fitted = 1 - (1 - expected) * (1 - RATES[best - 1])
+        else:
+            fitted = sigmoid(logit(expected) + SHIFTS[best - 1 - len(RATES)])
+        return float(inner[best] - inner[0]) + moved, np.clip(fitted, FLOOR, 1 - FLOOR)
+
+
+def _check(
+    attributes: Mapping[str, Sequence[str | None]],
+    values: Reals,
+    bad: Flags,
+    times: Times | None,
+    max_order: int,
+    alpha: float,
+) -> None:
+    size = len(values)
+    for name, length in [("in_bad_window", len(bad)), *((name, len(column)) for name, column in attributes.items())]:
+        if length != size:
+            raise ValueError(f"{name!r} has {length} entries, the outcome {size}; they must be equally long")
+    if times is not None and len(times) != size:
+        raise ValueError(f"times has {len(times)} entries, the outcome {size}; they must be equally long")
+    if max_order < 1 or not 0 < alpha < 1:
+        raise ValueError(f"max_order must be at least 1 and alpha in (0, 1), not {max_order} and {alpha}")
+
+
+def _as_numbers(outcome: Sequence[Any]) -> Reals:
+    if isinstance(outcome, np.ndarray) and outcome.dtype != object:
+        return outcome.astype(np.float64)
+    return np.array([np.nan if value is None else float(value) for value in outcome], dtype=np.float64)
+
+
+def _as_seconds(times: Times | None) -> Reals | None:
+    if times is None:
+        return None
+    if len(times) and isinstance(times[0], datetime):
+        return np.array([moment.timestamp() for moment in times], dtype=np.float64)  # type: ignore[union-attr]
+    return np.asarray(times, dtype=np.float64)
+
+
+def _like(times: Times | None, seconds: float) -> Any:
+    if times is not None and len(times) and isinstance(times[0], datetime):
+        return datetime.fromtimestamp(seconds, times[0].tzinfo or UTC)
+    return seconds
+
+
+def _take(column: Sequence[Any], rows: np.ndarray[Any, Any]) -> Any:
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    return [column[row] for row in rows.tolist()]
+
+
+THRESHOLDS = (0.5, 0.75, 0.9, 0.97)
+"""Quantiles of the baseline beyond which a measurement counts as bad; the one that tells most is used."""
+
+
+def _binary(
+    attributes: list[Attribute], values: Reals, bad: Flags, worse: Literal["higher", "lower"] | None
+) -> Flags | None:
+    """Return which runs failed. A measurement is cut where the bad window differs most from its baseline."""
+    if np.isin(values, (0.0, 1.0)).all():
+        return values > 0.5
+    best: tuple[float, Flags | None] = (0.0, None)
+    directions = {"higher": (1.0,), "lower": (-1.0,), None: (1.0, -1.0)}[worse]
+    for sign in directions:
+        signed = values * sign
+        for quantile in THRESHOLDS:
+            failed = signed > np.quantile(signed[~bad], quantile)
+            gain = _marginal_gain(attributes, failed, bad)
+            if gain > best[0]:
+                best = (gain, failed)
+    return best[1]
+
+
+def _marginal_gain(attributes: list[Attribute], failed: Flags, bad: Flags) -> float:
+    """Return the best likelihood ratio of "this value fails more than before" over single values and all runs."""
+    gain = 0.0
+    everything = Attribute("", ("",), np.zeros(len(bad), dtype=np.int64))
+    for attribute in [everything, *attributes]:
+        size = attribute.levels
+        now_runs = np.bincount(attribute.codes[bad], minlength=size)
+        now = np.bincount(attribute.codes[bad & failed], minlength=size)
+        base_runs = np.bincount(attribute.codes[~bad], minlength=size) + 2 * PRIOR_FAILURES
+        base = np.bincount(attribute.codes[~bad & failed], minlength=size) + 2 * PRIOR_FAILURES * failed[~bad].mean()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p, q = now / np.maximum(now_runs, 1), base / base_runs
+            value = np.where(p > 0, now * np.log(p / q), 0) + np.where(
+                p < 1, (now_runs - now) * np.log((1 - p) / (1 - q)), 0
+            )
+        value[(p <= q) | ~np.isfinite(value)] = 0
+        gain = max(gain, float(value.max()))
+    return gain
