@@ -6,7 +6,7 @@ from db.models.apps import App, Project, Watermark
 from db.models.evaluation import ImprovementImpact, MetaEvaluationRun
 from db.models.jobs import Job
 from db.models.mail import Email
-from db.models.metrics import BucketChange, MetricBucket
+from db.models.metrics import BucketChange, MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Flag, Rollout, RolloutEvent
 from db.models.traces import Feedback, Run
@@ -28,6 +28,7 @@ __all__ = [
     "Job",
     "MetaEvaluationRun",
     "MetricBucket",
+    "MetricHour",
     "MonitoringAlert",
     "Project",
     "Rollout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import BigInteger, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -51,6 +51,31 @@ class MetricBucket(Base):
     """Mergeable log-histogram of seconds (see `analysis.histogram`)."""
     scores: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"))
     """By feedback key: {"n": count, "sum": Σ score, "sumsq": Σ score²}."""
-    tokens: Mapped[int] = mapped_column(server_default="0")
+    tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     cost: Mapped[float] = mapped_column(server_default="0")
     updated_at: Mapped[Created]
+
+
+class MetricHour(Base):
+    """A complete hour of one app, rolled up from its buckets: what the baseline is read from.
+
+    Written when the hour is over and again when late data restates one of its buckets.
+    """
+
+    __tablename__ = "metric_hours"
+
+    app_id: Mapped[int] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    """Start of the hour."""
+    runs: Mapped[int]
+    finished: Mapped[int]
+    errors: Mapped[int]
+    sla_met: Mapped[int]
+    answered: Mapped[int]
+    """Runs in the latency histogram."""
+    latency_p95: Mapped[float | None]
+    """Seconds; NULL in an hour without an answer."""
+    latency: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"))
+    scores: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"))
+    tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    cost: Mapped[float] = mapped_column(server_default="0")

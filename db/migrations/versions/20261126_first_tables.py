@@ -254,11 +254,28 @@ def upgrade() -> None:
         sa.Column("sla_met", sa.Integer(), nullable=False),
         sa.Column("latency", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("scores", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
-        sa.Column("tokens", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost", sa.Double(), server_default="0", nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_metric_buckets_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("app_id", "bucket", name=op.f("pk_metric_buckets")),
+    )
+    op.create_table(
+        "metric_hours",
+        sa.Column("app_id", sa.Integer(), nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("runs", sa.Integer(), nullable=False),
+        sa.Column("finished", sa.Integer(), nullable=False),
+        sa.Column("errors", sa.Integer(), nullable=False),
+        sa.Column("sla_met", sa.Integer(), nullable=False),
+        sa.Column("answered", sa.Integer(), nullable=False),
+        sa.Column("latency_p95", sa.Double(), nullable=True),
+        sa.Column("latency", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("scores", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("cost", sa.Double(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_metric_hours_app_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("app_id", "hour", name=op.f("pk_metric_hours")),
     )
     op.create_table(
         "monitoring_alerts",
@@ -785,6 +802,7 @@ def downgrade() -> None:
     )
     op.drop_index("ix_monitoring_alerts_opened_at", table_name="monitoring_alerts")
     op.drop_table("monitoring_alerts")
+    op.drop_table("metric_hours")
     op.drop_table("metric_buckets")
     op.drop_table("meta_evaluation_runs")
     op.drop_table("golden_sets")
