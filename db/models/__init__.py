@@ -9,7 +9,7 @@ from db.models.mail import Email
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Flag, Rollout, RolloutEvent
-from db.models.traces import Feedback, Run
+from db.models.traces import Feedback, LooseEnd, Run
 from db.models.validation import GoldenCase, GoldenSet, ValidationCase, ValidationResult
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "ImprovementImpact",
     "ImprovementProposal",
     "Job",
+    "LooseEnd",
     "MetaEvaluationRun",
     "MetricBucket",
     "MetricHour",

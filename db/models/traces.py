@@ -89,3 +89,22 @@ class Feedback(Base):
         Index("ix_feedback_trace_id", "trace_id"),
         {"postgresql_partition_by": "RANGE (day)"},
     )
+
+
+class LooseEnd(Base):
+    """Something that arrived before the run it belongs to, to be joined when the run comes.
+
+    A patch that names no time cannot know its run's partition, and feedback may overtake its run. The table stays
+    tiny, so that every ingest can afford to look here instead of through all partitions.
+    """
+
+    __tablename__ = "loose_ends"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The run that is awaited."""
+    ref: Mapped[UUID] = mapped_column(primary_key=True)
+    """Id of what waits: the feedback's, or the run's own where a placeholder row of it waits."""
+    is_feedback: Mapped[bool]
+    day: Mapped[date]
+    """Partition in which it waits."""
+    received_at: Mapped[Created]

@@ -133,8 +133,8 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("owner", sa.String(), nullable=True),
         sa.Column("error", sa.String(), nullable=True),
-        sa.Column("root_id", sa.Integer(), nullable=True),
-        sa.Column("parent_id", sa.Integer(), nullable=True),
+        sa.Column("root_id", sa.BigInteger(), nullable=True),
+        sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -151,6 +151,15 @@ def upgrade() -> None:
         "ix_jobs_leases", "jobs", ["lease_until"], unique=False, postgresql_where=sa.text("state = 'running'")
     )
     op.create_index("ix_jobs_root", "jobs", ["root_id"], unique=False)
+    op.create_table(
+        "loose_ends",
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("ref", sa.Uuid(), nullable=False),
+        sa.Column("is_feedback", sa.Boolean(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "ref", name=op.f("pk_loose_ends")),
+    )
     op.create_table(
         "projects",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -809,6 +818,7 @@ def downgrade() -> None:
     op.drop_table("flags")
     op.drop_table("users")
     op.drop_table("projects")
+    op.drop_table("loose_ends")
     op.drop_index("ix_jobs_root", table_name="jobs")
     op.drop_index("ix_jobs_leases", table_name="jobs", postgresql_where=sa.text("state = 'running'"))
     op.drop_index("ix_jobs_finished", table_name="jobs", postgresql_where=sa.text("finished_at IS NOT NULL"))
