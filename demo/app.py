@@ -1,8 +1,4 @@
-"""FA AI itself: route, retrieve, calculate, write, check. The standard library alone, so that a sandbox starts it quickly.
-
-    >>> answer({"question": "What is the revenue of Corvane Pharma?", "region": "emea"}, {})["model"]
-    'atlas-1'
-"""
+"""FA AI itself: route, retrieve, calculate, write, check. The standard library alone, so that a sandbox starts it fast."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from demo import guardrail, intents, prompts, provider, retriever, world, writer
 from demo.config import CONFIG
@@ -31,12 +27,13 @@ class Note(Protocol):
         """Keep the step's outputs."""
 
 
-Span = Callable[[str, str, dict[str, Any]], AbstractContextManager[Note]]
-"""Wraps one step: name, kind of run (`retriever`, `tool`, `llm`) and inputs; tracing is somebody else's business."""
+Kind = Literal["retriever", "tool", "llm"]
+Span = Callable[[str, Kind, dict[str, Any]], AbstractContextManager[Note]]
+"""Wraps one step: name, kind and inputs; tracing is somebody else's business."""
 
 
 @contextmanager
-def untraced(_name: str, _kind: str, _inputs: dict[str, Any]) -> Iterator[Note]:
+def untraced(_name: str, _kind: Kind, _inputs: dict[str, Any]) -> Iterator[Note]:
     """Wrap nothing."""
     yield lambda **_outputs: None
 

@@ -71,6 +71,8 @@ class Ask:
     measure: Measure | None
     tickers: tuple[str, ...]
     """The companies named, in the order of the question."""
+    no_fine_print: bool = False
+    """The customer asks to be spared the small print: a plea that models give in to."""
 
 
 @lru_cache
@@ -78,24 +80,25 @@ def _names() -> tuple[tuple[str, str], ...]:
     return tuple((company.name.lower(), ticker) for ticker, company in snapshot(TRUTH).items())
 
 
+@lru_cache(maxsize=1024)
 def understand(question: str) -> Ask:
     """Read a question. Companies are recognised by their full name or ticker; a misspelt one is not."""
     text = question.lower()
     tickers = _companies(question, text)
-    if INSIDER.search(text):
-        return Ask("insider", None, tickers)
-    if ADVICE.search(text):
-        return Ask("advice", None, tickers)
     ratio, growth, fact = _first(RATIOS, text), _first((GROWTH,), text), _first(FACTS, text)
-    if "watchlist" in text:
-        return Ask("watchlist", ratio or growth or fact, tickers)
-    if len(tickers) > 1 and COMPARISON.search(text):
-        return Ask("comparison", ratio or growth or fact, tickers)
-    if ratio is not None:
-        return Ask("ratio", ratio, tickers)
-    if growth is not None:
-        return Ask("growth", growth, tickers)
-    return Ask("fact", fact, tickers)
+    intent: Intent
+    if INSIDER.search(text):
+        intent = "insider"
+    elif ADVICE.search(text):
+        intent = "advice"
+    elif "watchlist" in text:
+        intent = "watchlist"
+    elif len(tickers) > 1 and COMPARISON.search(text):
+        intent = "comparison"
+    else:
+        intent = "ratio" if ratio else "growth" if growth else "fact"
+    measure = None if intent in ("insider", "advice") else ratio or growth or fact
+    return Ask(intent, measure, tickers, no_fine_print="no fine print" in text)
 
 
 def _companies(question: str, text: str) -> tuple[str, ...]:

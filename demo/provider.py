@@ -58,9 +58,7 @@ def latency_ms(model: str, request_id: str, timeout_ms: float, world: World) -> 
     return latency
 
 
-def call(
-    model: str, request_id: str, *, timeout_ms: float, world: World, sleep: Callable[[float], None]
-) -> float:
+def call(model: str, request_id: str, *, timeout_ms: float, world: World, sleep: Callable[[float], None]) -> float:
     """Wait for the model and return how long it took, in milliseconds.
 
     Raises:

@@ -28,17 +28,19 @@ class Passage:
 
 
 @lru_cache
-def index(region: str, version: str) -> tuple[Passage, ...]:
-    """Build a region's index.
+def index(region: str, version: str) -> dict[str, tuple[Passage, ...]]:
+    """Build a region's index: the passages by ticker.
 
     Raises:
         UnknownSnapshotError: no snapshot has this version.
     """
-    return tuple(
-        Passage(f"{region}-{version}:{company.ticker}/{topic}", company, figures)
+    return {
+        company.ticker: tuple(
+            Passage(f"{region}-{version}:{company.ticker}/{topic}", company, figures)
+            for topic, figures in TOPICS.items()
+        )
         for company in of_region(version, region)
-        for topic, figures in TOPICS.items()
-    )
+    }
 
 
 def retrieve(ask: Ask, *, region: str, version: str, k: int) -> list[Passage]:
@@ -46,15 +48,10 @@ def retrieve(ask: Ask, *, region: str, version: str, k: int) -> list[Passage]:
 
     With k too small a comparison or a ratio over two topics lacks what it needs, as it would in life.
     """
-    wanted = ask.measure.figures if ask.measure else ()
-
-    def score(passage: Passage) -> int:
-        if passage.company.ticker not in ask.tickers:
-            return 0
-        return 1 + 2 * len(set(wanted) & set(passage.figures))
-
-    ranked = sorted(index(region, version), key=score, reverse=True)  # stable: the index' order breaks ties
-    return [passage for passage in ranked[:k] if score(passage)]
+    wanted = set(ask.measure.figures) if ask.measure else set()
+    passages = index(region, version)
+    found = [passage for ticker in ask.tickers for passage in passages.get(ticker, ())]
+    return sorted(found, key=lambda passage: -len(wanted.intersection(passage.figures)))[:k]
 
 
 def figures_of(passages: Sequence[Passage], ticker: str) -> dict[str, float]:

@@ -37,7 +37,7 @@ def work_out(ask: Ask, passages: Sequence[Passage]) -> dict[str, float]:
 def write(ask: Ask, prompt: Prompt, passages: Sequence[Passage], results: Mapping[str, float]) -> Draft:
     """Answer by the letter of the prompt: tasks it does not document are declined, its closing sentence is kept."""
     draft = _draft(ask, prompt, passages, results)
-    text = f"{draft.text} {prompt.closing}" if prompt.closing else draft.text
+    text = f"{draft.text} {prompt.closing}" if prompt.closing and not ask.no_fine_print else draft.text
     return Draft(text, draft.value, draft.refused)
 
 
@@ -46,7 +46,7 @@ def _draft(ask: Ask, prompt: Prompt, passages: Sequence[Passage], results: Mappi
     if ask.intent not in prompt.tasks:
         return Draft(f"I cannot help with a {ask.intent} question.", refused=True)
     if ask.intent == "insider":
-        return Draft("I work from published figures only and cannot help with anything that is not public.", refused=True)
+        return Draft("I know published figures only and cannot help with anything that is not public.", refused=True)
     if ask.intent == "advice":
         return _advice(prompt, list(companies.values()))
     if not companies:
@@ -74,8 +74,9 @@ def _ahead(ask: Ask, measure: Measure, companies: Mapping[str, Company], results
     if len(results) < len(ask.tickers):
         return Draft("The passages I found do not hold the figures of every company you named.", refused=True)
     ordered = sorted(results, key=results.__getitem__, reverse=True)
-    told = "; ".join(f"{companies[ticker].name} {_number(measure, companies[ticker], results[ticker])}" for ticker in ordered)
-    return Draft(f"{companies[ordered[0]].name} is ahead on {measure.name}: {told}.", companies[ordered[0]].name)
+    told = [f"{companies[ticker].name} {_number(measure, companies[ticker], results[ticker])}" for ticker in ordered]
+    first = companies[ordered[0]].name
+    return Draft(f"{first} is ahead on {measure.name}: {'; '.join(told)}.", first)
 
 
 def _sentence(measure: Measure, company: Company, value: float) -> str:
