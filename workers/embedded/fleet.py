@@ -1,0 +1,291 @@
+"""`metamon up`: the whole fleet from nothing, in the right order, and away again.
+
+A thread does the steps; the main thread supervises from the first moment, so that a database that dies during a
+migration is noticed, and a Ctrl-C at any time stops everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from filelock import BaseFileLock, FileLock
+
+from core.clock import utc_now
+from core.errors import MetamonError
+from core.settings import Settings
+from workers.embedded import processes
+from workers.embedded.folder import ServiceRecord, StateFolder, record_of, write_private
+from workers.embedded.ports import free_port
+from workers.embedded.postgres import Postgres
+from workers.embedded.redis import EmbeddedRedis
+from workers.embedded.redis import binary as redis_binary
+from workers.embedded.supervisor import StartError, Supervisor
+
+POSTGRES_PORT, REDIS_PORT, SMTP_PORT = 8602, 8603, 8604
+"""Preferred; moved where they are taken."""
+START_TIMEOUT_S = 90.0
+DEMO_SWEEP_S, DEMO_BUCKET_S = 3.0, 10
+
+
+class Reporter(Protocol):
+    """Who is told how the start goes."""
+
+    def ok(self, name: str, seconds: float, detail: str = "") -> None:
+        """Something is up."""
+
+    def outside(self, name: str, url: str) -> None:
+        """A configured outside service is used."""
+
+    def problem(self, message: str) -> None:
+        """Something is not, and the rest goes on."""
+
+    def started(self, url: str, flower_url: str) -> None:
+        """All is up. Called in a thread; may stay as long as it likes."""
+
+
+class ServiceError(MetamonError):
+    """A configured outside service does not answer."""
+
+
+@dataclass
+class Plan:
+    """The settings of one run of the fleet: what the user gave, completed."""
+
+    settings: dict[str, Any]
+    postgres: Postgres | None
+    redis: EmbeddedRedis | None
+    smtp_port: int | None
+    outside: list[ServiceRecord]
+
+
+def port_lock() -> BaseFileLock:
+    """Return the lock to hold from choosing ports until they are bound: two fleets may start at the same moment."""
+    return FileLock(Path(tempfile.gettempdir()) / f"metamon-ports-{os.geteuid()}.lock", thread_local=False)
+
+
+def bare(url: str) -> str:
+    """Return a URL without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve: bool) -> Plan:
+    """Complete the settings: ports that are free, embedded services where no URL is configured.
+
+    Raises:
+        EmbeddedRedisError: no Redis can be started here, and none is configured.
+    """
+    taken: set[int] = set()
+
+    def port(preferred: int, host: str = "127.0.0.1") -> int:
+        found = free_port(preferred, host)
+        while found in taken:
+            found = free_port(0, host)
+        taken.add(found)
+        return found
+
+    settings: dict[str, Any] = {
+        "api_port": port(given.api_port, given.api_host),
+        "flower_port": port(given.flower_port, given.flower_host),
+        "sweep_seconds": given.sweep_seconds,
+        "bucket_seconds": given.bucket_seconds,
+        "demo": demo or given.demo,
+        "auto_approve": auto_approve or given.auto_approve,
+        "flower_user": given.flower_user,
+    }
+    if settings["demo"]:
+        # The cadence alone: the gates are the real ones. What the user gave wins.
+        settings |= {} if "sweep_seconds" in given.model_fields_set else {"sweep_seconds": DEMO_SWEEP_S}
+        settings |= {} if "bucket_seconds" in given.model_fields_set else {"bucket_seconds": DEMO_BUCKET_S}
+    host = processes.reachable_at(given.api_host)
+    settings["public_url"] = given.public_url or f"http://{host}:{settings['api_port']}"
+    flower_host = processes.reachable_at(given.flower_host)
+    settings["flower_url"] = given.flower_url or f"http://{flower_host}:{settings['flower_port']}"
+    password = given.flower_password.get_secret_value() if given.flower_password else ""
+    settings["flower_password"] = password or processes.flower_password(folder)
+
+    plan = Plan(settings, None, None, None, [])
+    for name in ("database", "redis", "smtp"):
+        secret = getattr(given, f"{name}_url")
+        if secret and (url := secret.get_secret_value()):
+            settings[f"{name}_url"] = url
+            service = "postgres" if name == "database" else name
+            plan.outside.append(ServiceRecord(name=service, state="outside", url=bare(url)))
+    if "database_url" not in settings:
+        plan.postgres = Postgres(folder.path / "postgres", port(POSTGRES_PORT))
+    if "redis_url" not in settings:
+        redis_binary()
+        plan.redis = EmbeddedRedis(folder.path / "redis", port(REDIS_PORT))
+        plan.redis.initialise()
+        settings["redis_url"] = plan.redis.url()
+    if "smtp_url" not in settings:
+        plan.smtp_port = port(SMTP_PORT)
+        settings["smtp_url"] = f"smtp://127.0.0.1:{plan.smtp_port}"
+    return plan
+
+
+class Fleet:
+    """One run of the fleet in one state folder. The caller holds the folder's lock."""
+
+    def __init__(
+        self, folder: StateFolder, plan: Plan, given: Settings, reporter: Reporter, ports: BaseFileLock
+    ) -> None:
+        self.folder = folder
+        self.ports = ports
+        self.plan = plan
+        self.given = given
+        self.reporter = reporter
+        self.started_at = utc_now()
+        self.supervisor = Supervisor(folder.logs, self._write)
+        self.error: Exception | None = None
+        self._known = False
+        """Whether all settings are known, so that `fleet.json` may be written."""
+        self._writing = threading.Lock()
+        settings = plan.settings
+        extra = {"METAMON_API_PORT": str(settings["api_port"]), "METAMON_FLOWER_PORT": str(settings["flower_port"])}
+        extra |= {f"METAMON_{name.upper()}": "true" for name in ("demo", "auto_approve") if settings[name]}
+        self.env = processes.environment(folder, extra)
+
+    def run(self, stop: threading.Event, hurry: threading.Event) -> None:
+        """Start everything, supervise until told to stop, stop everything.
+
+        Args:
+            stop: set it to stop; it is set here where the start fails.
+            hurry: set it to skip a stage's grace.
+
+        Raises:
+            MetamonError: something that the fleet cannot do without did not start.
+        """
+        threading.Thread(target=self._start, args=[stop], name="start", daemon=True).start()
+        try:
+            self.supervisor.run(stop)
+        finally:
+            self.supervisor.stop(processes.GRACE_S, hurry)
+            self.folder.forget()
+        if self.error is not None:
+            raise self.error
+
+    def _write(self) -> None:
+        with self._writing:
+            if self._known:
+                records = [record_of(process) for process in self.supervisor.processes]
+                self.folder.write(self.plan.settings, self.started_at, [*self.plan.outside, *records])
+
+    def _start(self, stop: threading.Event) -> None:
+        try:
+            self._steps(stop)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the main thread must hear of it
+            if not stop.is_set():
+                self.error = error
+                stop.set()
+            return
+        finally:
+            self.ports.release()
+        self.reporter.started(self.plan.settings["public_url"], self.plan.settings["flower_url"])
+
+    def _steps(self, stop: threading.Event) -> None:
+        plan, settings, add = self.plan, self.plan.settings, self.supervisor.add
+        for service in plan.outside:
+            self.reporter.outside(service.name, service.url or "")
+        first = []
+        if plan.redis:
+            first.append(add(processes.redis(plan.redis, self.env)))
+        if plan.smtp_port:
+            first.append(add(processes.smtp(self.folder, plan.smtp_port, self.env)))
+        if plan.postgres:
+            plan.postgres.initialise()
+            settings["database_url"] = plan.postgres.url()
+            first.insert(0, add(processes.postgres(plan.postgres, self.env)))
+        self._known = True
+        self._write()
+        # Workers need the broker alone; they may warm up while the database is made.
+        rest = [add(spec) for spec in processes.workers(self.folder, self.env)]
+        rest.append(
+            add(
+                processes.flower(
+                    self.folder, self.given.flower_host, settings["flower_port"],
+                    login=f"{settings['flower_user']}:{settings['flower_password']}",
+                    env=self.env,
+                )
+            )
+        )  # fmt: skip
+        for process in first:
+            process.wait_ready(START_TIMEOUT_S, stop)
+            self.reporter.ok(process.spec.name, process.start_seconds, process.spec.url or "")
+        begun = time.monotonic()
+        self._migrate()
+        self.reporter.ok("migrations", time.monotonic() - begun)
+        api = add(processes.api(self.given.api_host, settings["api_port"], settings["public_url"], self.env))
+        rest = [api, *(add(spec) for spec in processes.clockwork(self.env)), *rest]
+        if settings["demo"]:
+            with contextlib.suppress(StartError):  # told below
+                api.wait_ready(START_TIMEOUT_S, stop)
+            rest.append(add(processes.demo({**self.env, **self._demo_env()})))
+        for process in rest:
+            try:
+                process.wait_ready(START_TIMEOUT_S, stop)
+            except StartError as error:
+                # The rest is of use without it, and the supervisor keeps trying.
+                self.reporter.problem(str(error))
+            else:
+                self.reporter.ok(process.spec.name, process.start_seconds, process.spec.url or "")
+
+    def _demo_env(self) -> dict[str, str]:
+        """Return what the demo needs: where to send its traces, a key for that, and a token to set itself up."""
+        from core.states import Scope
+        from db.repositories import tokens
+        from db.session import make_engine, make_sessions
+
+        kept = self.folder.path / "demo-tokens.json"
+        sessions = make_sessions(make_engine(self.plan.settings["database_url"], pool_size=1))
+        with sessions.begin() as session:
+            try:
+                names = json.loads(kept.read_text())
+                known = all(tokens.find(session, token, now=utc_now()) for token in names.values())
+            except (OSError, ValueError):
+                known = False
+            if not known:
+                names = {
+                    scope.value: tokens.create(session, name="demo", scope=scope, by="up")
+                    for scope in (Scope.INGEST, Scope.ADMIN)
+                }
+                write_private(kept, json.dumps(names))
+        sessions.kw["bind"].dispose()
+        return {
+            "LANGSMITH_ENDPOINT": self.plan.settings["public_url"],
+            "LANGSMITH_API_KEY": names[Scope.INGEST],
+            "LANGSMITH_TRACING": "true",
+            "METAMON_DEMO_TOKEN": names[Scope.ADMIN],
+        }
+
+    def _migrate(self) -> None:
+        from sqlalchemy import create_engine
+        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.pool import NullPool
+
+        from db.migrate import upgrade
+        from db.session import engine_url
+
+        if self.plan.postgres:
+            self.plan.postgres.wait_ready()
+            self.plan.postgres.create_database()
+        url = self.plan.settings["database_url"]
+        engine = create_engine(engine_url(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
+        try:
+            upgrade(engine)
+        except OperationalError as error:
+            raise ServiceError(
+                f"the database at {bare(url)} does not answer as it should: {str(error.orig).strip()}\n"
+                "Start it, make the database (createdb), correct METAMON_DATABASE_URL, or unset it for the embedded one"
+            ) from None
