@@ -14,8 +14,8 @@ def position(salt: str, unit: str) -> float:
     The first 60 bits of SHA-256 are uniform, so a share of p percent is a prefix of this line, and the prefixes of
     growing shares are nested: a unit that has the candidate at 10 % keeps it at 50 %.
     """
-    digest = hashlib.sha256(f"{salt}:{unit}".encode()).hexdigest()
-    return int(digest[:_HEX_DIGITS], 16) / _RANGE * 100
+    digest: str = hashlib.sha256(f"{salt}:{unit}".encode()).hexdigest()
+    return float(int(digest[:_HEX_DIGITS], 16) / _RANGE * 100
 
 
 def gets_candidate(salt: str, unit: str, percent: float) -> bool:

@@ -28,7 +28,7 @@ LOWEST_FACTOR = 0.05
 """No single unit may take more than this leaves of a stake that was enlarged for low variance."""
 
 
-def projection(p0: Floats, p1: Floats, share: Floats, ratio: float) -> tuple[Floats, Floats]:
+def projection(p0: Floats, p1: Floats, share: Floats, ratio: Floats) -> tuple[Floats, Floats]:
     """Return the point (q0, q1 = ratio·q0) of the null's border that is nearest to the alternative in information.
 
     Args:
@@ -43,12 +43,12 @@ def projection(p0: Floats, p1: Floats, share: Floats, ratio: float) -> tuple[Flo
 
 
 def log_bets(
-    y: Floats, candidate: Flags, share: Floats, *, p0: Floats, p1: Floats, ratio: float, stake: Floats
+    y: Floats, candidate: Flags, share: Floats, *, p0: Floats, p1: Floats, ratio: Floats, stake: Floats
 ) -> Floats:
     """Return the logarithm of each unit's e-value.
 
     Args:
-        y: scores in [0, 1]; shape S.
+        y: scores in [0, 1]. All shapes broadcast.
         candidate: whether the unit is in the candidate arm.
         share: its probability of being there, in (0, 1).
         p0, p1: the alternative bet on, known before y was; in (0, 1).
@@ -100,7 +100,7 @@ class Baseline:
             path = np.concatenate([[before], after])
             setattr(self, name, float(path[-1]))
             columns.append(path)
-        seen = np.cumsum(in_baseline) - in_baseline
+        seen: NDArray[np.int64] = np.cumsum(in_baseline) - in_baseline
         n, total, squares = (column[seen] for column in columns)
         mean = (total + self.PRIOR_MEAN * self.PRIOR_WEIGHT) / (n + self.PRIOR_WEIGHT)
         raw = total / np.maximum(n, 1e-9)
@@ -116,7 +116,7 @@ def paths(before: float, steps: Floats) -> Floats:
     return np.cumsum(np.concatenate([[before], steps]))[1:]
 
 
-def log_mean_exp(logs: Floats, weights: Floats) -> Floats:
+def log_mean_exp(logs: Floats, weights: Floats) -> NDArray[np.float64]:
     """Return log Σ w·exp(logs) over the last axis, without overflow."""
     top = logs.max(axis=-1, keepdims=True)
     return np.asarray(np.log((weights * np.exp(logs - top)).sum(axis=-1)) + top[..., 0], dtype=np.float64)

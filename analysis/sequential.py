@@ -142,6 +142,10 @@ class RolloutGuard:
         baseline, candidate = self._stages.get(share, (0, 0))
         return baseline, candidate
 
+    def forget_split(self) -> None:
+        """Start the check of the ratio afresh: a person has looked at why it was off."""
+        self._against_split = np.zeros(len(SKEWS))
+
     # -- the three bets ------------------------------------------------------------------------------------------------
 
     def _watch_split(self, arm: Flags, share: Floats) -> float | None:
@@ -152,7 +156,7 @@ class RolloutGuard:
         skewed = odds / (1 + odds)
         expected = share[:, None]
         steps = np.where(arm[:, None], np.log(skewed / expected), np.log((1 - skewed) / (1 - expected)))
-        walks = np.column_stack([paths(self._against_split[k], steps[:, k]) for k in range(len(SKEWS))])
+        walks = np.cumsum(np.vstack([self._against_split, steps]), axis=0)[1:]
         self._against_split = walks[-1].copy()
         wealth = log_mean_exp(walks, np.full(len(SKEWS), 1 / len(SKEWS)))
         crossed = wealth >= -np.log(RATIO_ALPHA)
@@ -165,16 +169,20 @@ class RolloutGuard:
         if not len(y):
             return None
         base, stake = self._baselines[index].follow(y, ~arm)
-        bets = {"y": y, "candidate": arm, "share": share, "stake": stake, "p0": base}
-        walks = np.column_stack(
-            [
-                paths(self._against_equal[index, k], log_bets(**bets, p1=base * (1 - drop), ratio=1.0))
-                for k, drop in enumerate(DROPS)
-            ]
+        # One column for each drop that is bet on, and the last for the bet against the tolerance.
+        steps = log_bets(
+            y[:, None],
+            arm[:, None],
+            share[:, None],
+            p0=base[:, None],
+            p1=base[:, None] * np.append(1 - DROPS, 1.0),
+            ratio=np.append(np.ones(len(DROPS)), 1 - self.tolerance),
+            stake=stake[:, None],
         )
+        start = np.append(self._against_equal[index], self._against_drop[index])
+        walks = np.cumsum(np.vstack([start, steps]), axis=0)[1:, :-1]
+        self._against_drop[index] = np.cumsum(np.append(start[-1], steps[:, -1]))[-1]
         self._against_equal[index] = walks[-1]
-        steps = log_bets(**bets, p1=base, ratio=1 - self.tolerance)
-        self._against_drop[index] = paths(self._against_drop[index], steps)[-1]
         wealth = log_mean_exp(walks, DROP_WEIGHTS)
         enough = wealth >= np.log(self.rollback_at)
         found = None
@@ -226,7 +234,7 @@ class RolloutGuard:
                 "promote_at": self.promote_at,
             }
         split = log_mean_exp(self._against_split, np.full(len(SKEWS), 1 / len(SKEWS)))
-        found["ratio"] = {"e_value": _exp(split), "pause_at": 1 / RATIO_ALPHA}
+        found["ratio"] = {"e_value": _exp(float(split)), "pause_at": 1 / RATIO_ALPHA}
         return found
 
     def _sentence(self, name: str, of: Mapping[str, Any], action: Action) -> str:
@@ -236,7 +244,8 @@ class RolloutGuard:
         if action == "rollback":
             return f"{means}, e-value {of['e_rollback']:.3g} ≥ {of['rollback_at']:.3g}"
         sign = "≥" if action == "promote" else "<"
-        return f"{means}, e-value {of['e_promote']:.3g} {sign} {of['promote_at']:.3g} against a drop of {self.tolerance:.0%}"
+        against = f"against a drop of {self.tolerance:.0%}"
+        return f"{means}, e-value {of['e_promote']:.3g} {sign} {of['promote_at']:.3g} {against}"
 
     def _split_sentence(self, e_value: float) -> str:
         return (
