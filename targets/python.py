@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from core.states import CaseOutcome
 from targets.answers import MAX_OUTPUT, Answer, answered
@@ -33,7 +33,7 @@ JITTER_MS = 250.0
 PRECIOUS_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
 
 
-class _Gone(Exception):
+class _GoneError(Exception):
     """The process ended, hung or spoke nonsense. The message says which."""
 
 
@@ -62,7 +62,7 @@ class PythonRunner:
         if self._process is None or self._process.poll() is not None:
             try:
                 self._start()
-            except (_Gone, OSError) as error:
+            except (_GoneError, OSError) as error:
                 self.close()
                 self._unavailable = f"{self.spec.callable} cannot be started: {error}"
                 return Answer(CaseOutcome.NOT_RUN, error=self._unavailable)
@@ -73,8 +73,8 @@ class PythonRunner:
             self._send(question.encode() + b"\n", started + self.spec.timeout_s)
             reply = self._receive(started + self.spec.timeout_s)
             if reply.get("nonce") != nonce:
-                raise _Gone("the process answered out of turn")
-        except (_Gone, OSError) as error:
+                raise _GoneError("the process answered out of turn")
+        except (_GoneError, OSError) as error:
             elapsed = (time.perf_counter() - started) * 1000
             self.close()
             return Answer(CaseOutcome.FAILED, latency_ms=elapsed, error=str(error))
@@ -144,7 +144,7 @@ class PythonRunner:
             os.close(their_answers)
         first = self._receive(time.perf_counter() + self.spec.start_timeout_s)
         if "unavailable" in first or "ready" not in first:
-            raise _Gone(str(first.get("unavailable", "it broke the protocol"))[:1000])
+            raise _GoneError(str(first.get("unavailable", "it broke the protocol"))[:1000])
         self.isolation = {str(name): bool(value) for name, value in dict(first.get("isolation", {})).items()}
 
     def _send(self, data: bytes, deadline: float) -> None:
@@ -152,23 +152,23 @@ class PythonRunner:
             selector.register(self._questions, selectors.EVENT_WRITE)
             while data:
                 if not selector.select(max(0.0, deadline - time.perf_counter())):
-                    raise _Gone(f"no answer within {self.spec.timeout_s:g} s")
+                    raise _GoneError(f"no answer within {self.spec.timeout_s:g} s")
                 try:
                     data = data[os.write(self._questions, data) :]
                 except BrokenPipeError:
-                    raise _Gone(self._epitaph()) from None
+                    raise _GoneError(self._epitaph()) from None
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             while b"\n" not in self._pending:
                 if len(self._pending) > 2 * MAX_OUTPUT:
-                    raise _Gone("the process broke the protocol: a line without an end")
+                    raise _GoneError("the process broke the protocol: a line without an end")
                 if not selector.select(max(0.0, deadline - time.perf_counter())):
-                    raise _Gone(f"no answer within {self.spec.timeout_s:g} s")
+                    raise _GoneError(f"no answer within {self.spec.timeout_s:g} s")
                 chunk = os.read(self._answers, 65_536)
                 if not chunk:
-                    raise _Gone(self._epitaph())
+                    raise _GoneError(self._epitaph())
                 self._pending += chunk
         line, _, self._pending = self._pending.partition(b"\n")
         try:
@@ -176,7 +176,7 @@ class PythonRunner:
         except (ValueError, RecursionError):
             reply = None
         if not isinstance(reply, dict):
-            raise _Gone("the process broke the protocol: a line that is no JSON object")
+            raise _GoneError("the process broke the protocol: a line that is no JSON object")
         return reply
 
     def _epitaph(self) -> str:

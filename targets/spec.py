@@ -22,7 +22,7 @@ class PythonTarget(BaseModel):
     kind: Literal["python"]
     callable: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
     env: dict[str, str] = Field(default_factory=dict)
-    """The whole environment besides PATH, HOME, TMPDIR and LANG. An absolute path in it may be read, with its folder."""
+    """The whole environment besides PATH, HOME, TMPDIR and LANG. A file that it names may be read, with its folder."""
     path: list[str] = Field(default_factory=list)
     """Folders that are put before `sys.path`."""
     read: list[str] = Field(default_factory=list)
@@ -43,7 +43,7 @@ class HttpTarget(BaseModel):
     url: str = Field(pattern=r"^https?://")
     headers: dict[str, str] = Field(default_factory=dict)
     body: Any = Field(default_factory=lambda: {"inputs": "{inputs}", "config": "{config}"})
-    """JSON; a text that is just `{inputs}`, `{config}` or `{inputs.name}` becomes that value, inside a text its text."""
+    """JSON; a text that is just `{inputs}`, `{config}` or `{inputs.name}` becomes that value; inside a text, its text."""
     timeout_s: float = Field(default=30, gt=0, le=300)
 
 
