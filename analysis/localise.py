@@ -36,7 +36,9 @@ MULTIPLICITY = 4
 
 MU_BINS = 48
 RATES = np.array([0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97])
-SHIFTS = np.array([-3.0, -2.0, -1.5, -1.0, -0.6, -0.3, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0])
+SHIFTS = np.array(
+    [-3.0, -2.0, -1.5, -1.0, -0.6, -0.3, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0]
+)
 
 Times = Sequence[float] | Sequence[datetime]
 
@@ -99,7 +101,7 @@ def localise(
     """
     bad = np.asarray(in_bad_window, dtype=bool)
     values = _as_numbers(outcome)
-    _check(attributes, values, bad, times, max_order, alpha)
+    _check(attributes=attributes, values=values, bad=bad, times=times, max_order=max_order, alpha=alpha)
     valid = np.isfinite(values)
     if not valid.all():
         rows = np.flatnonzero(valid)
@@ -119,7 +121,15 @@ def localise(
         if attribute.levels > 1
         and not leaks_outcome(Attribute(attribute.name, attribute.values, attribute.codes[~bad]), failed[~bad])
     ]
-    return _Search(encoded, failed, bad, _as_seconds(times), max_order, alpha).causes(times)
+    search = _Search(
+        attributes=encoded,
+        failed=failed,
+        bad=bad,
+        times=_as_seconds(times),
+        max_order=max_order,
+        alpha=alpha,
+    )
+    return search.causes(times)
 
 
 class _Search:
@@ -127,6 +137,7 @@ class _Search:
 
     def __init__(
         self,
+        *,
         attributes: list[Attribute],
         failed: Flags,
         bad: Flags,
@@ -175,9 +186,8 @@ class _Search:
         shortlist: list[tuple[float, Cuboid, int]] = []
         for cuboid in self.cuboids:
             scores = excess_likelihood(cuboid, PRIOR_FAILURES) - np.log(self.searched[len(cuboid.places)])
-            for index in np.argsort(-scores)[: SHORTLIST // 2]:
-                if scores[index] > -6:
-                    shortlist.append((float(scores[index]), cuboid, int(index)))
+            best = [int(index) for index in np.argsort(-scores)[: SHORTLIST // 2] if scores[index] > -6]
+            shortlist.extend((float(scores[index]), cuboid, index) for index in best)
         shortlist.sort(key=lambda entry: -entry[0])
         likelihood = _RunLikelihood(self.bad)
         ranked: list[tuple[float, Conjunction, Reals]] = []
@@ -188,9 +198,7 @@ class _Search:
         ranked.sort(key=lambda entry: (-entry[0], len(entry[1])))
         return ranked
 
-    def prefer(
-        self, ranked: list[tuple[float, Conjunction, Reals]]
-    ) -> tuple[Conjunction, Reals, list[Conjunction]]:
+    def prefer(self, ranked: list[tuple[float, Conjunction, Reals]]) -> tuple[Conjunction, Reals, list[Conjunction]]:
         """Among the winner and those who select the same runs, prefer a newly appeared value, else the simplest."""
         top = ranked[0][0]
         own = self.bad.mask(ranked[0][1])
@@ -315,6 +323,7 @@ class _RunLikelihood:
 
 
 def _check(
+    *,
     attributes: Mapping[str, Sequence[str | None]],
     values: Reals,
     bad: Flags,

@@ -9,7 +9,9 @@ from analysis.encoding import Flags, Reals
 MAX_RUNS = 20_000
 
 
-def onset(times: Reals, failed: Flags, expected: Reals, *, mass: float = 0.9) -> tuple[float, tuple[float, float]] | None:
+def onset(
+    times: Reals, failed: Flags, expected: Reals, *, mass: float = 0.9
+) -> tuple[float, tuple[float, float]] | None:
     """Locate the moment from which a slice fails more than expected.
 
     Before the moment the runs fail as expected; after it with a rate of their own (fitted). Every moment between the

@@ -1,4 +1,4 @@
-"""All conjunctions of up to three attributes that carry failing runs, with what happened in them and what was expected."""
+"""All conjunctions of up to three attributes that carry failing runs: what happened in them, what was expected."""
 
 from __future__ import annotations
 

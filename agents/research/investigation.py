@@ -1,0 +1,277 @@
+"""The investigation itself: windows in, evidence and ranked hypotheses out. Pure but for the runs it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from agents.change import AllowedKey
+from agents.research.evidence import (
+    TEXT_CAP,
+    CauseRecord,
+    ConfigChange,
+    ErrorPattern,
+    Evidence,
+    Exemplar,
+    Hypothesis,
+    ValueHealth,
+)
+from agents.research.generators import Situation, hypotheses
+from agents.research.sample import NOT_ABOUT_RUNS, Sample, sample
+from analysis.errors import group
+from analysis.localise import Cause, localise
+from traces.source import TraceRun
+
+MIN_RUNS = 20
+MIN_FAILURES = 5
+"""A bad window with fewer (failing) runs is too thin to judge."""
+
+CONCLUSIVE = 1e-6
+"""p-value from which a cause is not going to change with more runs."""
+
+HEALTH_VALUES = 60
+EXEMPLARS = 3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an investigation is about, read before it starts."""
+
+    alert_id: int
+    app_id: int
+    app: str
+    metric: str
+    window_start: datetime
+    opened_at: datetime
+    sla_ms: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    allowed: Mapping[str, Any] = field(default_factory=dict)
+    changes: Sequence[ConfigChange] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came out."""
+
+    evidence: Evidence | None
+    sample: Sample | None
+    hypotheses: list[Hypothesis] = field(default_factory=list)
+    conclusive: bool = False
+    """Whether more runs could hardly change it."""
+
+    @property
+    def cause(self) -> CauseRecord | None:
+        """The cause that the hypotheses are about."""
+        return self.evidence.causes[0] if self.evidence and self.evidence.causes else None
+
+
+def about_runs(metric: str) -> bool:
+    """Tell whether a metric is one that a single run can fail."""
+    return metric not in NOT_ABOUT_RUNS
+
+
+def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[TraceRun]) -> Finding:
+    """Localise the degradation and derive what would help."""
+    laid_out = sample(bad, baseline, metric=subject.metric, sla_ms=subject.sla_ms)
+    judged = np.isfinite(laid_out.values)
+    failed = laid_out.failed & judged
+    causes: list[Cause] = []
+    enough = (laid_out.bad & judged).sum() >= MIN_RUNS and (laid_out.bad & failed).sum() >= MIN_FAILURES
+    if enough and (~laid_out.bad & judged).any():
+        causes = localise(
+            laid_out.columns(),
+            laid_out.values.tolist(),
+            laid_out.bad.tolist(),
+            times=[run.start_time.timestamp() for run in laid_out.runs],
+            worse="higher",
+        )
+    records = [_cause_record(f"cause-{n}", cause, subject) for n, cause in enumerate(causes, 1)]
+    evidence = Evidence(
+        alert_id=subject.alert_id,
+        app=subject.app,
+        metric=subject.metric,
+        success_metric=laid_out.metric,
+        bad_from=subject.window_start,
+        bad_until=max((run.start_time for run in bad), default=subject.window_start),
+        baseline_from=min((run.start_time for run in baseline), default=None),
+        baseline_until=max((run.start_time for run in baseline), default=None),
+        bad_runs=int((laid_out.bad & judged).sum()),
+        bad_failures=int((laid_out.bad & failed).sum()),
+        baseline_runs=int((~laid_out.bad & judged).sum()),
+        baseline_failures=int((~laid_out.bad & failed).sum()),
+        causes=records,
+        changes=list(subject.changes),
+        errors=_errors(laid_out, failed, records),
+        exemplars=_exemplars(laid_out, failed, records, subject.metric),
+        health=_health(laid_out, failed, judged),
+    )
+    if not records:
+        return Finding(evidence, laid_out)
+    situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms)
+    return Finding(evidence, laid_out, hypotheses(situation), conclusive=records[0].p_value < CONCLUSIVE)
+
+
+def _cause_record(name: str, cause: Cause, subject: Subject) -> CauseRecord:
+    """Put the cause into the app's own terms where the data cannot tell two conditions apart."""
+    conditions, aliases = _in_terms_of_config(cause.conditions, cause.aliases, subject)
+    low, high = cause.onset_interval or (None, None)
+    return CauseRecord(
+        id=name,
+        conditions=conditions,
+        excess=round(cause.excess, 2),
+        explained=round(cause.explained, 4),
+        precision=round(cause.precision, 4),
+        p_value=cause.p_value,
+        runs=cause.runs,
+        failures=cause.failures,
+        expected=round(cause.expected, 2),
+        aliases=aliases,
+        onset=_moment(cause.onset),
+        onset_low=_moment(low),
+        onset_high=_moment(high),
+    )
+
+
+def _in_terms_of_config(
+    conditions: dict[str, str], aliases: list[dict[str, str]], subject: Subject
+) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Prefer, among conditions that select the same runs, the one that a configuration key governs.
+
+    A plan that maps one to one to a model is the same set of runs; the model is what a key can change.
+    """
+    rules = [(key, AllowedKey.model_validate(rule)) for key, rule in subject.allowed.items()]
+
+    def governed(candidate: dict[str, str]) -> bool:
+        return any(
+            (rule.when and rule.when == candidate)
+            or (rule.attribute is not None and candidate == {rule.attribute: str(subject.config.get(key))})
+            for key, rule in rules
+        )
+
+    if governed(conditions):
+        return conditions, aliases
+    for alias in aliases:
+        if governed(alias):
+            return alias, [conditions, *(other for other in aliases if other != alias)]
+    return conditions, aliases
+
+
+def _errors(laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord]) -> list[ErrorPattern]:
+    """Count the error patterns of the failing runs, within the first cause where there is one."""
+    inside = laid_out.mask(causes[0].conditions) if causes else np.ones(len(laid_out.runs), dtype=bool)
+    rows = np.flatnonzero(inside & failed)
+    patterns = group([laid_out.runs[row].error or "" for row in rows])
+    total = max(int((inside & failed & laid_out.bad).sum()), 1)
+    found: list[ErrorPattern] = []
+    for pattern in patterns:
+        members = rows[pattern.members]
+        now = int(laid_out.bad[members].sum())
+        if now == 0:
+            continue
+        mark = pattern.fingerprint
+        found.append(
+            ErrorPattern(
+                id=f"error-{len(found) + 1}",
+                fingerprint=mark.key,
+                kind=mark.kind[:TEXT_CAP],
+                template=mark.template[:TEXT_CAP],
+                frames=[frame[:200] for frame in mark.frames],
+                bad=now,
+                baseline=len(members) - now,
+                share=round(now / total, 4),
+            )
+        )
+        if len(found) == 10:
+            break
+    return found
+
+
+def _exemplars(
+    laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord], metric: str
+) -> list[Exemplar]:
+    """Pick bad runs of the cause, and for each a good run that is like it in as many other attributes as possible."""
+    inside = laid_out.mask(causes[0].conditions) if causes else np.ones(len(laid_out.runs), dtype=bool)
+    bad = np.flatnonzero(laid_out.bad & inside & failed)
+    own = set(causes[0].conditions) if causes else set()
+    # the latest runs: their traces are the likeliest to be complete and still there
+    good = np.flatnonzero(~failed & np.isfinite(laid_out.values) & ~(laid_out.bad & inside))[-500:]
+    found: list[Exemplar] = []
+    used: set[int] = set()
+    for place in bad[-EXEMPLARS:]:
+        run = laid_out.runs[place]
+        number = len(found) // 2 + 1
+        found.append(_exemplar(f"bad-{number}", run, "bad", metric))
+        free = [int(row) for row in good if int(row) not in used]
+        if not free:
+            continue
+        match = max(
+            free,
+            key=lambda row, run=run: sum(  # type: ignore[misc]
+                laid_out.runs[row].attributes.get(name) == value
+                for name, value in run.attributes.items()
+                if name not in own
+            ),
+        )
+        used.add(match)
+        found.append(_exemplar(f"good-{number}", laid_out.runs[match], "good", metric))
+    return found
+
+
+def _exemplar(name: str, run: TraceRun, kind: Any, metric: str) -> Exemplar:
+    return Exemplar(
+        id=name,
+        run_id=str(run.id),
+        url=run.url or None,
+        kind=kind,
+        start_time=run.start_time,
+        latency_ms=None if run.latency_s is None else round(run.latency_s * 1000, 1),
+        error=None if run.error is None else run.error[:TEXT_CAP],
+        score=run.scores.get(metric),
+        attributes={key[:100]: value[:200] for key, value in list(run.attributes.items())[:40]},
+    )
+
+
+def _health(laid_out: Sample, failed: np.ndarray[Any, Any], judged: np.ndarray[Any, Any]) -> list[ValueHealth]:
+    """Count runs and failures by value, for attributes of few values."""
+    found: list[ValueHealth] = []
+    for name, column in laid_out.columns().items():
+        places: dict[str, list[int]] = {}
+        for place, value in enumerate(column):
+            if value is not None and judged[place]:
+                places.setdefault(value, []).append(place)
+        if len(places) > HEALTH_VALUES:
+            continue
+        for value, rows in sorted(places.items()):
+            chosen = np.array(rows)
+            now = laid_out.bad[chosen]
+            bad = failed[chosen]
+            found.append(
+                ValueHealth(
+                    attribute=name,
+                    value=value,
+                    bad_runs=int(now.sum()),
+                    bad_failures=int((now & bad).sum()),
+                    baseline_runs=int((~now).sum()),
+                    baseline_failures=int((~now & bad).sum()),
+                )
+            )
+    return found
+
+
+def _moment(seconds: Any) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(float(seconds), UTC)
+
+
+PATIENCE_SWEEPS = 6
+"""So many sweep periods after the alert opened, research says what it has."""
+
+MIN_PATIENCE = timedelta(seconds=15)
+
+
+def patience(sweep_period: timedelta) -> timedelta:
+    """Return how long to wait for evidence to grow."""
+    return max(PATIENCE_SWEEPS * sweep_period, MIN_PATIENCE)

@@ -1,0 +1,139 @@
+"""What an investigation leaves behind, in one transaction: proposals, the alert's event, the first validation."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from agents.change import Change
+from agents.research.evidence import CauseRecord, Evidence, Hypothesis
+from agents.research.explain import Explanation
+from agents.research.investigation import Finding, Subject
+from agents.research.predict import EFFORT_HOURS, predict
+from agents.research.sample import Sample
+from agents.research.wording import nothing_found, root_cause
+from core.states import ProposalStatus
+from db.models.alerts import AlertEvent
+from db.repositories import jobs, proposals
+from db.repositories.jobs import Claim
+
+TRIED_WITHIN = timedelta(hours=24)
+"""A change that fell so recently is not proposed again; later the world may have changed."""
+
+
+def record(
+    session: Session,
+    subject: Subject,
+    finding: Finding,
+    *,
+    now: datetime,
+    parent: Claim | None = None,
+    explanation: Explanation | None = None,
+) -> list[int]:
+    """Write what was found and enqueue the validation of the first proposal that applies itself.
+
+    Returns:
+        ids of the proposals made, by rank; empty where nothing stands out, or where another alert's open proposal
+        does the same for the same cause: then the alert is attached to it.
+    """
+    cause, evidence = finding.cause, finding.evidence
+    if cause is None or evidence is None or finding.sample is None:
+        _event(session, subject, now, causes=[], summary=nothing_found(evidence))
+        return []
+    proposals.lock_app(session, subject.app_id)
+    summary = root_cause(cause, evidence)
+    ideas = _without_fallen(session, subject, finding.hypotheses, now)
+    viable = [idea for idea in ideas if idea.rejected is None and idea.change is not None]
+    causes = [entry.model_dump(mode="json") for entry in evidence.causes]
+    twin = proposals.open_twin(
+        session,
+        app_id=subject.app_id,
+        alert_id=subject.alert_id,
+        keys=[idea.change.key for idea in viable if idea.change and idea.change.applies_itself],
+        conditions=[cause.conditions, *cause.aliases],
+    )
+    if twin is not None:
+        _event(session, subject, now, causes=causes, summary=summary, proposal_id=twin, attached=True)
+        return []
+    made: list[int] = []
+    first: int | None = None
+    for rank, idea in enumerate(viable, 1):
+        change = idea.change
+        assert change is not None
+        fields = _fields(
+            subject=subject,
+            evidence=evidence,
+            cause=cause,
+            idea=idea,
+            change=change,
+            ideas=ideas,
+            sample=finding.sample,
+            summary=summary,
+        )
+        if explanation is not None:
+            fields |= {"explanation": explanation.text, "explained_by": explanation.by}
+        proposal_id = proposals.add_once(session, rank=rank, **fields)
+        if proposal_id is None:
+            continue
+        made.append(proposal_id)
+        if first is None and change.applies_itself:
+            first = proposal_id
+    if first is not None:
+        key = f"validate:proposal:{first}:1"
+        jobs.enqueue(session, key=key, kind="validation.start", args={"proposal_id": first}, parent=parent)
+    _event(session, subject, now, causes=causes, summary=summary, proposal_ids=made, attached=False)
+    return made
+
+
+def _without_fallen(session: Session, subject: Subject, ideas: list[Hypothesis], now: datetime) -> list[Hypothesis]:
+    tried = proposals.fallen(session, app_id=subject.app_id, since=now - TRIED_WITHIN)
+    kept: list[Hypothesis] = []
+    for idea in ideas:
+        earlier = tried.get(idea.change.hash) if idea.change and idea.rejected is None else None
+        if earlier is None:
+            kept.append(idea)
+        else:
+            reason = f"tried before as proposal {earlier[0]}: {str(earlier[1]).replace('_', ' ')}"
+            kept.append(idea.model_copy(update={"rejected": reason}))
+    return kept
+
+
+def _fields(
+    *,
+    subject: Subject,
+    evidence: Evidence,
+    cause: CauseRecord,
+    idea: Hypothesis,
+    change: Change,
+    ideas: list[Hypothesis],
+    sample: Sample,
+    summary: str,
+) -> dict[str, Any]:
+    promise = predict(sample, cause.conditions, idea.kind)
+    likely, cautious = EFFORT_HOURS[idea.kind]
+    return {
+        "app_id": subject.app_id,
+        "alert_id": subject.alert_id,
+        "status": ProposalStatus.PROPOSED,
+        "title": idea.title,
+        "root_cause": summary,
+        "cause": cause.model_dump(mode="json"),
+        "hypotheses": [entry.model_dump(mode="json", by_alias=True) for entry in ideas],
+        "evidence": evidence.model_dump(mode="json"),
+        "change": change.as_json(),
+        "change_hash": change.hash,
+        "metric": evidence.success_metric,
+        "predicted_pct": promise.pct,
+        "predicted_low": promise.low,
+        "predicted_high": promise.high,
+        "effort_hours": likely,
+        "effort_hours_p80": cautious,
+        "impact": idea.impact,
+        "risk": idea.risk,
+    }
+
+
+def _event(session: Session, subject: Subject, now: datetime, **detail: Any) -> None:
+    session.add(AlertEvent(alert_id=subject.alert_id, at=now, kind="researched", detail=detail))

@@ -1,0 +1,119 @@
+"""What an investigation is about, read from the database before it starts, and the runs it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from agents.research.evidence import ConfigChange
+from agents.research.investigation import Subject
+from core.errors import PermanentError
+from core.states import AlertState
+from db.models.access import AuditEntry
+from db.models.alerts import MonitoringAlert
+from db.models.apps import App, Project
+from traces.source import TraceRun, TraceSource
+
+LOOKBACK = timedelta(days=14)
+"""How far before the bad window the baseline may reach."""
+
+CHANGE_LOOKBACK = timedelta(hours=24)
+"""How old a change of configuration may be and still be looked at."""
+
+MAX_RUNS = 20_000
+"""Runs of either window; the latest are taken."""
+
+MIN_BASELINE = 100
+"""With fewer runs left, the baseline keeps the stretches in which the same metric was bad before."""
+
+MAX_CHANGES = 50
+
+Span = tuple[datetime, datetime]
+
+
+class UnknownAlertError(PermanentError):
+    """The alert, its app or its project does not exist."""
+
+
+def read(session: Session, alert_id: int, *, now: datetime) -> tuple[Subject, UUID | None, datetime, list[Span]]:
+    """Read an alert's investigation.
+
+    Returns:
+        (subject, id of the app's project or None where nothing was ever sent, end of the bad window, stretches in
+        which the same metric was bad before).
+
+    Raises:
+        UnknownAlertError: there is no such alert.
+    """
+    alert = session.get(MonitoringAlert, alert_id)
+    if alert is None:
+        raise UnknownAlertError(f"there is no alert {alert_id}; `metamon alerts list` shows what there is")
+    app = session.get_one(App, alert.app_id)
+    project = session.scalar(select(Project.id).where(Project.name == app.project))
+    is_open = alert.state in (AlertState.PENDING, AlertState.FIRING)
+    end = now if is_open else max(alert.window_end, alert.window_start)
+    subject = Subject(
+        alert_id=alert.id,
+        app_id=app.id,
+        app=app.name,
+        metric=alert.metric,
+        window_start=alert.window_start,
+        opened_at=alert.fired_at or alert.opened_at,
+        sla_ms=app.sla_ms,
+        config=app.config,
+        allowed=app.allowed,
+        changes=_changes(session, app.name, alert.window_start, end),
+    )
+    return subject, project, end, _bad_spans(session, alert)
+
+
+def windows(
+    source: TraceSource, project: UUID, start: datetime, end: datetime, excluded: Sequence[Span]
+) -> tuple[list[TraceRun], list[TraceRun]]:
+    """Return the runs of the bad window and of its baseline, the latest of each, outside any transaction."""
+    bad = source.runs(project, start, end, limit=MAX_RUNS)
+    baseline = source.runs(project, start - LOOKBACK, start, limit=MAX_RUNS)
+    healthy = [run for run in baseline if not any(low <= run.start_time < high for low, high in excluded)]
+    return bad, healthy if len(healthy) >= MIN_BASELINE else baseline
+
+
+def _changes(session: Session, app: str, start: datetime, end: datetime) -> list[ConfigChange]:
+    rows = session.scalars(
+        select(AuditEntry)
+        .where(
+            AuditEntry.action == "app.config",
+            AuditEntry.subject == f"app:{app}",
+            AuditEntry.at >= start - CHANGE_LOOKBACK,
+            AuditEntry.at <= end,
+        )
+        .order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+        .limit(MAX_CHANGES)
+    ).all()
+    return [
+        ConfigChange(
+            id=f"change-{number}",
+            at=row.at,
+            actor=row.actor[:100],
+            key=str(row.detail.get("key", ""))[:200],
+            before=row.detail.get("from"),
+            after=row.detail.get("to"),
+        )
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _bad_spans(session: Session, alert: MonitoringAlert) -> list[Span]:
+    rows = session.execute(
+        select(MonitoringAlert.window_start, MonitoringAlert.window_end, MonitoringAlert.resolved_at).where(
+            MonitoringAlert.app_id == alert.app_id,
+            MonitoringAlert.metric == alert.metric,
+            MonitoringAlert.id != alert.id,
+            MonitoringAlert.window_start < alert.window_start,
+            or_(MonitoringAlert.fired_at.is_not(None), MonitoringAlert.state == AlertState.FIRING),
+        )
+    )
+    return [(start, max(end, resolved or end)) for start, end, resolved in rows]
