@@ -1,4 +1,4 @@
-"""FA AI itself: route, retrieve, calculate, write, check. The standard library alone, so that a sandbox starts it fast."""
+"""FA AI itself: route, retrieve, calculate, write, check. Standard library alone: a sandbox starts it fast."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,8 +18,10 @@ from demo.desk import Step, describe, recorder, scores, usage_of
 from demo.variants import Variant
 
 DAYS = 14
-PER_MINUTE = 1.0
+PER_MINUTE = 0.8
 DETAILED = 0.02
+SCORED = 0.5
+"""Share of the history that was evaluated; the live answers all are. It halves what the collector has to take in."""
 HEALTHY = Variant(CONFIG, {})
 
 
@@ -32,8 +35,10 @@ def moments(rng: random.Random, until: datetime, *, days: float = DAYS) -> Itera
         yield at
 
 
-def tell(client: Client, *, until: datetime, project_id: UUID, days: float = DAYS) -> int:
-    """Send the history that ends at a moment and return how many traces it has.
+def tell(
+    client: Client, *, until: datetime, project_id: UUID, days: float = DAYS, stop: threading.Event | None = None
+) -> int | None:
+    """Send the history that ends at a moment and return how many traces it has; None where `stop` cut it short.
 
     Everything, ids included, follows from `until`: telling it again, or again from the start after a kill half-way,
     makes nothing double, since the collector merges by id.
@@ -41,6 +46,8 @@ def tell(client: Client, *, until: datetime, project_id: UUID, days: float = DAY
     rng = random.Random(int(until.timestamp()))
     traces = 0
     for at in moments(rng, until, days=days):
+        if stop is not None and stop.is_set():
+            return None
         _tell_one(client, rng, arrive(rng, at), at, project_id)
         traces += 1
     client.flush()
@@ -59,7 +66,7 @@ def _tell_one(client: Client, rng: random.Random, request: Request, at: datetime
     except Exception as problem:  # noqa: BLE001 - a failed request of the past is history too
         error = repr(problem)
     ended = at + timedelta(seconds=clock.passed + 0.002)
-    detailed = rng.random() < DETAILED
+    detailed, scored = rng.random() < DETAILED, rng.random() < SCORED
     ids = {key: UUID(int=rng.getrandbits(128), version=4) for key in ("guardrail_pass", "fact_accuracy")}
     if result is not None and not detailed:
         metadata["usage_metadata"] = usage_of(result)
@@ -80,7 +87,7 @@ def _tell_one(client: Client, rng: random.Random, request: Request, at: datetime
     )
     if detailed:
         _tell_steps(client, rng, steps, trace_id=run_id, order=order, start=at, end=ended, result=result)
-    if result is not None:
+    if result is not None and scored:
         for key, score in scores(request, result).items():
             client.create_feedback(
                 run_id=run_id,

@@ -66,6 +66,15 @@ def parse(document: Mapping[str, object]) -> World:
     )
 
 
+def document(path: Path) -> dict[str, object]:
+    """Return the file's content as it is; nothing where there is none."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write(path: Path, document: Mapping[str, object]) -> None:
     """Replace the file in one step, so that no reader ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,135 @@
+"""The three things that befall FA AI, one after another. The demo injects them and mends none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.models import App, AuditEntry, Rollout
+from db.repositories import audit
+from db.session import Sessions
+from demo import world
+from demo.config import APP
+
+ACTION = "demo.fault"
+FIRST_AFTER = timedelta(seconds=10)
+"""Of live traffic: long enough to see that all is well."""
+BREATH = timedelta(seconds=20)
+"""Between two faults at least, so that each has a bad window of its own."""
+PATIENCE = timedelta(seconds=45)
+"""After so long the next fault comes, however far the story before has got."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong: a deployment, the outside world, or both at once."""
+
+    number: int
+    title: str
+    culprit: str
+    """Who the audit log names for the deployment."""
+    deploys: dict[str, Any] = field(default_factory=dict)
+    world: dict[str, Any] = field(default_factory=dict)
+    remedy: str = ""
+    """Configuration key whose rollout says that this story is far enough for the next."""
+
+
+FAULTS = (
+    Fault(
+        1,
+        "somebody deploys index.emea = 2026-11, a snapshot with last year's figures",
+        culprit="deploy:index-pipeline",
+        deploys={"index.emea": "2026-11"},
+        remedy="index.emea",
+    ),
+    Fault(
+        2,
+        "the provider of sonic-2 is overloaded: nearly half of its calls take too long",
+        culprit="provider",
+        world={"slow": {"sonic-2": {"share": 0.45, "extra_ms": [260, 400]}}},
+        remedy="route.sonic-2",
+    ),
+    Fault(
+        3,
+        "release 13: prompt.b = v13 brings watchlists to beta customers and loses the disclaimer",
+        culprit="deploy:release-13",
+        deploys={"prompt.b": "v13"},
+        world={"released": ["watchlist"]},
+        remedy="prompt.b",
+    ),
+)
+
+
+class Director:
+    """Decides when the next fault is due. What has happened is in the audit log, so a restart repeats nothing."""
+
+    def __init__(self, sessions: Sessions, app_id: int, world_file: Path, *, traffic_since: datetime) -> None:
+        self.sessions = sessions
+        self.app_id = app_id
+        self.world_file = world_file
+        self.traffic_since = traffic_since
+
+    def step(self, now: datetime) -> Fault | None:
+        """Inject the next fault if it is due, and return it."""
+        with self.sessions() as session, session.begin():
+            # The row lock makes two demos on one state take turns.
+            session.scalars(select(App.id).where(App.id == self.app_id).with_for_update()).one()
+            done = injected(session)
+            fault = next((fault for fault in FAULTS if fault.number not in done), None)
+            if fault is None or not self._due(session, fault, done, now):
+                return None
+            self._inject(session, fault)
+            return fault
+
+    def _due(self, session: Session, fault: Fault, done: dict[int, datetime], now: datetime) -> bool:
+        if fault.number == 1:
+            return now >= self.traffic_since + FIRST_AFTER
+        before = FAULTS[fault.number - 2]
+        waited = now - done[before.number]
+        # After a restart the traffic comes first, too.
+        if waited < BREATH or now < self.traffic_since + FIRST_AFTER:
+            return False
+        return waited >= PATIENCE or before.remedy in rolled_out(session, self.app_id)
+
+    def _inject(self, session: Session, fault: Fault) -> None:
+        if fault.world:
+            # Before the commit: a crash in between injects again, to the same effect.
+            world.write(self.world_file, {**world.document(self.world_file), **fault.world})
+        for key, value in fault.deploys.items():
+            deploy(session, self.app_id, key, value, by=fault.culprit)
+        audit.record(
+            session,
+            actor=fault.culprit,
+            action=ACTION,
+            subject=f"app:{APP}",
+            number=fault.number,
+            title=fault.title,
+        )
+
+
+def deploy(session: Session, app_id: int, key: str, value: Any, *, by: str) -> None:
+    """Change the app's configuration the way a deployment does, with an entry in the audit log."""
+    app = session.get_one(App, app_id, with_for_update=True)
+    before = app.config.get(key)
+    app.config = {**app.config, key: value}
+    audit.record(
+        session, actor=by, action="app.config", subject=f"app:{app.name}", **{"key": key, "from": before, "to": value}
+    )
+
+
+def injected(session: Session) -> dict[int, datetime]:
+    """Return when each fault was injected, by number."""
+    entries = session.scalars(select(AuditEntry).where(AuditEntry.action == ACTION).order_by(AuditEntry.id))
+    return {int(entry.detail["number"]): entry.at for entry in entries}
+
+
+def rolled_out(session: Session, app_id: int) -> set[str]:
+    """Return the configuration keys that a rollout has touched or touches."""
+    return {
+        str(change.get("key")) for change in session.scalars(select(Rollout.change).where(Rollout.app_id == app_id))
+    }

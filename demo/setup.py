@@ -1,0 +1,92 @@
+"""What the demo needs before a customer may come: the app's row, its golden set, a token, a place for its world."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.clock import utc_now
+from core.states import Scope
+from db.models import App
+from db.repositories import flags, golden, projects, tokens
+from db.session import Sessions
+from demo.config import ALLOWED, APP, CONFIG, SLA_MS
+from demo.world import VARIABLE, write
+
+ACTOR = "demo"
+NOTIFY = "oncall@fa-ai.example"
+GOLDEN = Path(__file__).parent / "golden.jsonl"
+GOLDEN_NAME = "fa-ai"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the demo keeps its own files, inside the state folder."""
+
+    folder: Path
+
+    @property
+    def world(self) -> Path:
+        """The state of the world outside the app: what `FA_AI_WORLD` names.
+
+        In a folder of its own, since a sandbox that may read the file may read its folder.
+        """
+        return self.folder / "world" / "world.json"
+
+    @property
+    def token(self) -> Path:
+        """The app's ingest token, mode 0600."""
+        return self.folder / "token"
+
+
+def ensure_app(sessions: Sessions, place: Place) -> int:
+    """Register FA AI and return its id. What the loop changed in its configuration since is left alone."""
+    if not place.world.is_file():
+        write(place.world, {})
+    target = {"kind": "python", "callable": "demo.app:answer", "env": {VARIABLE: str(place.world)}}
+    with sessions() as session, session.begin():
+        app = session.scalars(select(App).where(App.name == APP).with_for_update()).one_or_none()
+        if app is None:
+            app = App(name=APP, project=APP, sla_ms=SLA_MS, config=CONFIG, notify=[NOTIFY])
+            session.add(app)
+        app.allowed = ALLOWED
+        app.target = target
+        session.flush()
+        flags.ensure(session, app)
+        golden.import_set(session, app.id, GOLDEN_NAME, golden_cases())
+        return app.id
+
+
+def golden_cases(path: Path = GOLDEN) -> list[dict[str, Any]]:
+    """Read the golden cases, one JSON object a line."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def ensure_project(sessions: Sessions) -> UUID:
+    """Return the id of the tracing project, which feedback names."""
+    return projects.ensure(sessions, [APP])[APP]
+
+
+def ensure_token(sessions: Sessions, place: Place) -> str:
+    """Return a valid ingest token: the one of the last time, or a new one where that was lost or revoked."""
+    with sessions() as session, session.begin():
+        if place.token.is_file():
+            token = place.token.read_text().strip()
+            if tokens.find(session, token, now=utc_now()) is not None:
+                return token
+        return _new_token(session, place)
+
+
+def _new_token(session: Session, place: Place) -> str:
+    token = tokens.create(session, name=f"{APP} (demo)", scope=Scope.INGEST, by=ACTOR)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.token.touch(mode=0o600)
+    place.token.chmod(0o600)
+    place.token.write_text(token)
+    return token
