@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, delete, select, text, update
+from sqlalchemy import Connection, Engine, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -91,8 +91,8 @@ def create(
     reference_dataset_id: UUID | None = None,
     start_time: datetime | None = None,
     upsert: bool = False,
-) -> Project:
-    """Add a project.
+) -> UUID:
+    """Add a project and return its id.
 
     Raises:
         DuplicateProjectError: the name is taken and `upsert` is not asked for.
@@ -116,10 +116,10 @@ def create(
     made = session.scalars(statement.returning(Project.id)).one_or_none()
     if made is None:
         raise DuplicateProjectError(f"a project {name!r} exists already; choose another name or ask with upsert=true")
-    return session.get_one(Project, made, populate_existing=True)
+    return made
 
 
-def change(session: Session, project_id: UUID, **values: Any) -> Project:
+def change(session: Session, project_id: UUID, **values: Any) -> None:
     """Change what is given of a project.
 
     Raises:
@@ -133,10 +133,8 @@ def change(session: Session, project_id: UUID, **values: Any) -> Project:
     project = session.get(Project, project_id, with_for_update=True)
     if project is None:
         raise NotFoundError(f"there is no project {project_id}")
-    if given:
-        session.execute(update(Project).where(Project.id == project_id).values(**given))
-        session.refresh(project)
-    return project
+    for key, value in given.items():
+        setattr(project, key, value)
 
 
 def remove(session: Session, project_id: UUID) -> None:
