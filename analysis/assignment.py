@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 _HEX_DIGITS = 15
-_RANGE = 16**_HEX_DIGITS
+_RANGE: int = 16**_HEX_DIGITS
 
 
 def position(salt: str, unit: str) -> float:
@@ -15,7 +15,7 @@ def position(salt: str, unit: str) -> float:
     growing shares are nested: a unit that has the candidate at 10 % keeps it at 50 %.
     """
     digest: str = hashlib.sha256(f"{salt}:{unit}".encode()).hexdigest()
-    return float(int(digest[:_HEX_DIGITS], 16) / _RANGE * 100
+    return int(digest[:_HEX_DIGITS], 16) / _RANGE * 100
 
 
 def gets_candidate(salt: str, unit: str, percent: float) -> bool:
