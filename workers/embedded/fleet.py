@@ -7,7 +7,6 @@ migration is noticed, and a Ctrl-C at any time stops everything.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import threading
@@ -23,7 +22,7 @@ from core.clock import utc_now
 from core.errors import MetamonError
 from core.settings import Settings
 from workers.embedded import processes
-from workers.embedded.folder import ServiceRecord, StateFolder, record_of, write_private
+from workers.embedded.folder import ServiceRecord, StateFolder, record_of
 from workers.embedded.ports import free_port
 from workers.embedded.postgres import Postgres
 from workers.embedded.redis import EmbeddedRedis
@@ -231,7 +230,7 @@ class Fleet:
         if settings["demo"]:
             with contextlib.suppress(StartError):  # told below
                 api.wait_ready(START_TIMEOUT_S, stop)
-            rest.append(add(processes.demo({**self.env, **self._demo_env()})))
+            rest.append(add(processes.demo(self.env)))
         for process in rest:
             try:
                 process.wait_ready(START_TIMEOUT_S, stop)
@@ -240,34 +239,6 @@ class Fleet:
                 self.reporter.problem(str(error))
             else:
                 self.reporter.ok(process.spec.name, process.start_seconds, process.spec.url or "")
-
-    def _demo_env(self) -> dict[str, str]:
-        """Return what the demo needs: where to send its traces, a key for that, and a token to set itself up."""
-        from core.states import Scope
-        from db.repositories import tokens
-        from db.session import make_engine, make_sessions
-
-        kept = self.folder.path / "demo-tokens.json"
-        sessions = make_sessions(make_engine(self.plan.settings["database_url"], pool_size=1))
-        with sessions.begin() as session:
-            try:
-                names = json.loads(kept.read_text())
-                known = all(tokens.find(session, token, now=utc_now()) for token in names.values())
-            except (OSError, ValueError):
-                known = False
-            if not known:
-                names = {
-                    scope.value: tokens.create(session, name="demo", scope=scope, by="up")
-                    for scope in (Scope.INGEST, Scope.ADMIN)
-                }
-                write_private(kept, json.dumps(names))
-        sessions.kw["bind"].dispose()
-        return {
-            "LANGSMITH_ENDPOINT": self.plan.settings["public_url"],
-            "LANGSMITH_API_KEY": names[Scope.INGEST],
-            "LANGSMITH_TRACING": "true",
-            "METAMON_DEMO_TOKEN": names[Scope.ADMIN],
-        }
 
     def _migrate(self) -> None:
         from sqlalchemy import create_engine

@@ -23,7 +23,10 @@ def main() -> None:
     if os.getppid() != parent:  # it died before we asked
         raise SystemExit(f"the process {parent} that wanted {command[0]} is gone")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would hand that on
-    os.execvp(command[0], command)  # noqa: S606  # to become the command is the point
+    try:
+        os.execvp(command[0], command)  # noqa: S606  # to become the command is the point
+    except OSError as error:
+        raise SystemExit(f"{command[0]} cannot be run: {error.strerror}") from None
 
 
 if __name__ == "__main__":
