@@ -1,0 +1,1 @@
+"""Monitoring: restate what changed, judge every metric, move its alert."""

@@ -1,0 +1,234 @@
+"""One check of one app: restate its buckets, judge its metrics, move its alerts. All in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from agents.alert_life import Health, Timing
+from agents.alerting import Book, Evidence, Finding, Moved, unknown
+from agents.monitoring.history import LOOK_BACK, History, Interval
+from agents.monitoring.judge import Bench, Stretch
+from agents.monitoring.metrics import LATENCY_P95, SLA_COMPLIANCE, VOLUME
+from analysis.detection import WINDOWS, Judgement
+from analysis.rates import worst_stretch
+from core.clock import floor_time
+from db.models.apps import App, Project, Watermark
+from db.repositories import alerts, buckets, roots
+from db.repositories.buckets import HOUR
+from db.repositories.jobs import Claim
+from db.repositories.projects import monitored_project
+from db.repositories.roots import Lens
+
+WATERMARK = "monitoring"
+
+CATCH_UP = timedelta(hours=6)
+"""After an outage of ours the buckets we missed are judged one by one, this far back."""
+
+TEACHES_NOTHING = timedelta(days=3)
+"""An alert that is open for longer is the new usual: from here on its time teaches again."""
+
+SLOTS_PER_BUCKET = 10
+"""How finely the onset is looked for."""
+
+EVIDENCE_RUNS = 10
+
+RunUrl = Callable[[UUID, UUID], str]
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """The scale of time that an installation works on.
+
+    Attributes:
+        sweep: period of the sweep.
+        bucket: width of a bucket.
+        silence: no shorter silence is an outage.
+        timing: how patient alerts are.
+    """
+
+    sweep: timedelta = timedelta(minutes=5)
+    bucket: timedelta = timedelta(minutes=5)
+    silence: timedelta = timedelta(minutes=10)
+    timing: Timing = field(default_factory=Timing)
+
+    @classmethod
+    def of(cls, *, sweep: timedelta, bucket: timedelta, demo: bool) -> Cadence:
+        """Return the cadence of an installation; in the demo alerts live as fast as the buckets."""
+        if not demo:
+            return cls(sweep=sweep, bucket=bucket, silence=max(2 * bucket, timedelta(minutes=10)))
+        factor = bucket / timedelta(minutes=5)
+        return cls(sweep=sweep, bucket=bucket, silence=timedelta(seconds=60), timing=Timing().scaled(factor))
+
+
+@dataclass
+class Checked:
+    """What a check did.
+
+    Attributes:
+        refused: why there was nothing to check; empty where there was.
+        restated: bucket rows written, over all apps of the project.
+        recheck_at: when a pending alert will have been bad for long enough; None where none waits.
+    """
+
+    refused: str = ""
+    restated: int = 0
+    moved: Moved = field(default_factory=Moved)
+    recheck_at: datetime | None = None
+
+
+def check_app(
+    session: Session,
+    app_id: int,
+    *,
+    now: datetime,
+    cadence: Cadence,
+    run_url: RunUrl,
+    parent: Claim | None = None,
+) -> Checked:
+    """Check one app. Done twice, the second time finds nothing new.
+
+    Args:
+        run_url: where a person can look at a run of a project.
+        parent: the job in whose transaction this happens, for the jobs that follow.
+    """
+    app = session.get(App, app_id)
+    if app is None or not app.enabled:
+        return Checked(refused="no enabled app")
+    mark = buckets.lock_watermark(session, app_id, WATERMARK, now=now)
+    project = monitored_project(session, app)
+    if project is None:
+        return Checked(refused=f"{app.project!r} has no traces yet, or is never monitored")
+    last_check = mark.at if mark.state else None
+    checked = Checked(restated=restate(session, app, project, last_check=last_check, now=now, cadence=cadence))
+    _look(session, app, project, mark=mark, last_check=last_check, now=now, cadence=cadence, run_url=run_url,
+          parent=parent, checked=checked)  # fmt: skip
+    return checked
+
+
+def restate(
+    session: Session, app: App, project: Project, *, last_check: datetime | None, now: datetime, cadence: Cadence
+) -> int:
+    """Recompute the buckets that changed, for every app of the project, and roll complete hours up."""
+    changed = buckets.widen(buckets.take_changes(session, project.id), cadence.bucket)
+    complete = floor_time(now, HOUR)
+    touched = {hour for hour in buckets.hours_of(changed) if hour < complete}
+    restated = 0
+    for sharer in buckets.apps_of_project(session, app.project):
+        restated += buckets.recompute(session, sharer, project.id, changed, width=cadence.bucket, now=now)
+        ended = set(touched)
+        if sharer.id == app.id and last_check is not None:
+            hour = max(floor_time(last_check, HOUR), complete - LOOK_BACK)
+            while hour < complete:
+                ended.add(hour)
+                hour += HOUR
+        buckets.roll_up(session, sharer.id, ended)
+    return restated
+
+
+def _look(
+    session: Session,
+    app: App,
+    project: Project,
+    *,
+    mark: Watermark,
+    last_check: datetime | None,
+    now: datetime,
+    cadence: Cadence,
+    run_url: RunUrl,
+    parent: Claim | None,
+    checked: Checked,
+) -> None:
+    width = cadence.bucket
+    ends = judged_ends(last_check, now, width)
+    history = _history(session, app.id, first_end=ends[0], now=now, width=width)
+    silenced = alerts.silences_of(session, app.id, now=now)
+    book = Book(session, app.id, timing=cadence.timing, silenced=silenced, parent=parent)
+
+    def stretch(metric: str, since: datetime, until: datetime, seen: Judgement) -> Stretch | None:
+        slot = width / SLOTS_PER_BUCKET
+        lens = _lens(metric, app, seen.expected)
+        rows = roots.slots(session, project.id, lens, since=since, until=until, width=slot)
+        usual = 0.05 if metric == LATENCY_P95 else seen.expected or 0.0
+        rate = seen.failures / seen.runs
+        found = worst_stretch([bad for _, bad, _ in rows], [n for *_, n in rows], usual=usual, bad=rate)
+        return None if found is None else Stretch(rows[found[0]][0], rows[found[1]][0] + slot)
+
+    def evidence(finding: Finding) -> Evidence:
+        if finding.metric == VOLUME or finding.window_start is None:
+            return Evidence()
+        lens = _lens(finding.metric, app, finding.expected)
+        ids = roots.worst(session, project.id, lens, since=finding.window_start, until=now, limit=EVIDENCE_RUNS)
+        return Evidence(tuple(str(run_id) for run_id in ids), tuple(run_url(project.id, run_id) for run_id in ids))
+
+    bench = Bench(history, ends[0], width, stretch, book.is_pending)
+    up_since = _up_since(mark, last_check, now, cadence)
+    for end in ends:
+        findings = [*(bench.rate(metric, end) for metric in bench.metrics()), bench.latency(end)]
+        if end == now:
+            last_run = roots.last_start(session, project.id, until=now)
+            silent_since = None if last_run is None else max(last_run, up_since)
+            findings.append(bench.volume(now, silent_since=silent_since, least=cadence.silence))
+        for finding in findings:
+            alert = book.move(finding, now=end, evidence=lambda finding=finding: evidence(finding))  # type: ignore[misc]
+            if end == now and alert is not None and alert.state == "pending" and finding.reading.health is Health.BAD:
+                wait = max(cadence.timing.for_ - finding.reading.bad_for, timedelta(seconds=1))
+                checked.recheck_at = min(filter(None, (checked.recheck_at, now + wait)))
+    seen_now = {finding.fingerprint for finding in findings}
+    for fingerprint, row in list(book.open.items()):
+        if fingerprint not in seen_now:
+            lost = unknown(row.kind, row.metric)
+            book.move(lost, now=now, evidence=Evidence)
+    checked.moved = book.moved
+    mark.at = max(mark.at, now)
+    mark.state = {"up_since": up_since.isoformat()}
+
+
+def judged_ends(last_check: datetime | None, now: datetime, width: timedelta) -> list[datetime]:
+    """Return the moments to judge at: the end of every bucket that ended since the last check, and now.
+
+    The first check of an app judges the present only: what was bad a week ago pages nobody.
+    """
+    if last_check is None:
+        return [now]
+    end = floor_time(max(last_check, now - CATCH_UP), width) + width
+    ends = []
+    while end < now:
+        ends.append(end)
+        end += width
+    return [*ends, now]
+
+
+def _up_since(mark: Watermark, last_check: datetime | None, now: datetime, cadence: Cadence) -> datetime:
+    """Return since when we have been watching without a gap: a silence before it may be our own."""
+    if last_check is None or now - last_check > max(3 * cadence.sweep, cadence.bucket):
+        return now if last_check is not None else now - LOOK_BACK
+    return datetime.fromisoformat(mark.state["up_since"])
+
+
+def _history(session: Session, app_id: int, *, first_end: datetime, now: datetime, width: timedelta) -> History:
+    first_window = floor_time(first_end, width) - WINDOWS * width
+    since = floor_time(first_window, HOUR)
+    recent = buckets.recent(session, app_id, since=since, latency_since=first_window)
+    hours = buckets.hours(session, app_id, since=since - LOOK_BACK, until=since)
+    recent = [part for part in recent if part.start <= now]
+    return History(hours, recent, width, _alarmed(session, app_id, now))
+
+
+def _alarmed(session: Session, app_id: int, now: datetime) -> dict[str, list[Interval]]:
+    intervals: dict[str, list[Interval]] = {}
+    for metric, start, end in alerts.alarmed_since(session, app_id, since=now - LOOK_BACK):
+        intervals.setdefault(metric, []).append((start, min(end or now, start + TEACHES_NOTHING)))
+    return intervals
+
+
+def _lens(metric: str, app: App, expected: float | None) -> Lens:
+    if metric == SLA_COMPLIANCE:
+        return Lens(metric, app.sla_ms / 1000)
+    if metric == LATENCY_P95:
+        return Lens(metric, 1.25 * (expected or 0.0))
+    return Lens(metric)

@@ -1,0 +1,189 @@
+"""From buckets to findings: every metric of an app, judged at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agents.alert_life import Health, Reading
+from agents.alerting import Finding
+from agents.monitoring import severity
+from agents.monitoring.history import History
+from agents.monitoring.metrics import ERRORS, LATENCY_P95, SLA, VOLUME, RateMetric, quality, quality_keys
+from analysis.detection import (
+    UNKNOWN,
+    WINDOWS,
+    Judgement,
+    LevelReference,
+    judge_level,
+    judge_rate,
+    judge_silence,
+)
+from analysis.histogram import LogHistogram
+from analysis.rates import RateReference
+from core.clock import floor_time
+from core.states import AlertKind
+from db.repositories.buckets import Counts
+
+EMPTY = Counts(start=datetime.min, runs=0, finished=0, errors=0, pending=0, sla_met=0, scores={}, latency={})  # noqa: DTZ901  # never compared
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """When the bad runs came: from the first to the end of the last slot of the worst stretch."""
+
+    start: datetime
+    end: datetime
+
+
+StretchOf = Callable[[str, datetime, datetime, Judgement], Stretch | None]
+"""(metric, window start, window end, judgement) → the worst stretch in it, to a fraction of a bucket."""
+
+
+@dataclass
+class Bench:
+    """Everything one app's metrics are judged by during one check.
+
+    Attributes:
+        first_end: end of the first window that is judged: what lies before it may teach.
+        stretch: looks the runs up; asked only where the answer matters.
+    """
+
+    history: History
+    first_end: datetime
+    width: timedelta
+    stretch: StretchOf
+    needs_stretch: Callable[[str], bool]
+    _by_start: dict[datetime, Counts] = field(default_factory=dict, init=False)
+    _rate_refs: dict[tuple[str, int], list[RateReference]] = field(default_factory=dict, init=False)
+    _level_refs: list[LevelReference] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._by_start = {part.start: part for part in self.history.recent}
+
+    def metrics(self) -> list[RateMetric]:
+        """Return the rates that this app has."""
+        keys = quality_keys([*self.history.hours, *self.history.recent])
+        return [ERRORS, SLA, *(quality(key) for key in keys)]
+
+    def latest(self, end: datetime) -> list[Counts]:
+        """Return the WINDOWS buckets that end with the one that contains the moment before `end`, oldest first."""
+        last = floor_time(end - timedelta(microseconds=1), self.width)
+        starts = [last - n * self.width for n in reversed(range(WINDOWS))]
+        return [self._by_start.get(start, EMPTY) for start in starts]
+
+    def rate(self, metric: RateMetric, end: datetime) -> Finding:
+        """Judge a rate at the moment `end`."""
+        counted = [metric.counted(part) for part in self.latest(end)]
+
+        def references(window: int) -> Sequence[RateReference]:
+            key = (metric.name, window)
+            if key not in self._rate_refs:
+                self._rate_refs[key] = self.history.rate_references(
+                    metric, before=self._start(self.first_end, window), at=self.first_end
+                )
+            return self._rate_refs[key]
+
+        seen = judge_rate(
+            [k for k, _ in counted], [n for _, n in counted], references, least_effect=metric.least_effect
+        )
+        finding = Finding(kind=metric.kind, metric=metric.name, reading=Reading(Health(seen.health)))
+        if seen.health != "bad":
+            return _plain(finding, metric.value(seen.observed))
+        start, span, bad_for = self._onset(finding, seen, end)
+        low, high = metric.value(seen.low), metric.value(seen.high)
+        return Finding(
+            kind=metric.kind,
+            metric=metric.name,
+            reading=Reading(Health.BAD, severity.of_rate(metric, seen), seen.effect, bad_for),
+            title=severity.rate_title(metric, seen),
+            observed=metric.value(seen.observed),
+            expected=metric.value(seen.expected),
+            low=high if metric.success else low,
+            high=low if metric.success else high,
+            p=seen.p,
+            reasons=tuple(severity.rate_reasons(metric, seen, span=span)),
+            window_start=start,
+            window_end=end,
+        )
+
+    def latency(self, end: datetime) -> Finding:
+        """Judge the 95th percentile of latency at the moment `end`."""
+        if self._level_refs is None:
+            before = self._start(self.first_end, WINDOWS)
+            self._level_refs = self.history.level_references(LATENCY_P95, before=before, at=self.first_end)
+        seen = judge_level([LogHistogram.from_json(part.latency) for part in self.latest(end)], self._level_refs)
+        finding = Finding(kind=AlertKind.ANOMALY, metric=LATENCY_P95, reading=Reading(Health(seen.health)))
+        if seen.health != "bad":
+            return _plain(finding, seen.observed)
+        start, span, bad_for = self._onset(finding, seen, end)
+        return Finding(
+            kind=AlertKind.ANOMALY,
+            metric=LATENCY_P95,
+            reading=Reading(Health.BAD, severity.of_level(seen), seen.effect, bad_for),
+            title=f"Latency p95 {severity.seconds(seen.observed)} (usually {severity.seconds(seen.expected)})",
+            observed=seen.observed,
+            expected=seen.expected,
+            low=seen.low,
+            high=seen.high,
+            p=seen.p,
+            reasons=tuple(severity.level_reasons(seen, span=span)),
+            window_start=start,
+            window_end=end,
+        )
+
+    def volume(self, now: datetime, *, silent_since: datetime | None, least: timedelta) -> Finding:
+        """Judge whether traffic stopped.
+
+        Args:
+            silent_since: when the last run began, or since when we could have seen one; None: no run ever came.
+        """
+        finding = Finding(kind=AlertKind.NO_DATA, metric=VOLUME, reading=Reading(Health.UNKNOWN))
+        if silent_since is None:
+            return finding
+        silent = max(now - silent_since, timedelta())
+        start = self._start(now, WINDOWS)
+        seen = judge_silence(
+            silent_s=silent.total_seconds(),
+            least_s=least.total_seconds(),
+            latest_runs=sum(part.runs for part in self.latest(now)),
+            latest_s=(now - start).total_seconds(),
+            usual_per_s=self.history.usual_volumes(VOLUME, before=min(start, silent_since), at=now),
+        )
+        if seen == UNKNOWN or seen.health != "bad":
+            return _plain(
+                Finding(kind=finding.kind, metric=VOLUME, reading=Reading(Health(seen.health))), seen.observed
+            )
+        bad_since = min(silent_since, start) if seen.runs else silent_since
+        return Finding(
+            kind=AlertKind.NO_DATA,
+            metric=VOLUME,
+            reading=Reading(Health.BAD, severity.of_silence(seen), 1.0, now - bad_since),
+            title="Traffic stopped" if not seen.runs else "Traffic collapsed",
+            observed=seen.observed,
+            expected=seen.expected,
+            p=seen.p,
+            reasons=tuple(severity.silence_reasons(seen, silent=silent)),
+            window_start=bad_since,
+            window_end=now,
+        )
+
+    def _start(self, end: datetime, window: int) -> datetime:
+        last = floor_time(end - timedelta(microseconds=1), self.width)
+        return last - (window - 1) * self.width
+
+    def _onset(self, finding: Finding, seen: Judgement, end: datetime) -> tuple[datetime, timedelta, timedelta]:
+        """Return (onset, length of the window that is told, how long it has been bad)."""
+        start = self._start(end, seen.window)
+        span = end - start
+        if not self.needs_stretch(finding.fingerprint):
+            return start, span, span
+        found = self.stretch(finding.metric, self._start(end, WINDOWS), end, seen)
+        if found is None:
+            return start, span, timedelta()
+        return found.start, span, min(found.end, end) - found.start
+
+
+def _plain(finding: Finding, observed: float | None) -> Finding:
+    return Finding(kind=finding.kind, metric=finding.metric, reading=finding.reading, observed=observed)
