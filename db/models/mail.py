@@ -22,7 +22,7 @@ class Email(Base):
     app_id: Mapped[int | None] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"))
     alert_id: Mapped[int | None] = mapped_column(ForeignKey("monitoring_alerts.id", ondelete="SET NULL"))
     kind: Mapped[str]
-    """critical, resolved, hourly, digest, approval, rollback, completed."""
+    """critical, resolved, approval, blocked, rollback, implemented, hourly, digest, test."""
     recipient: Mapped[str]
     subject: Mapped[str]
     text_body: Mapped[str]

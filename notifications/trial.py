@@ -1,0 +1,90 @@
+"""Mails that a person asks for at the shell: a test, a digest now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from core.settings import Settings
+from db.models.apps import App
+from db.repositories import emails
+from notifications import digest, render
+from notifications.outbox import public_url
+from notifications.policy import check_address, message_id, zone_of
+from notifications.views import EventView, Rendered, Site
+
+
+def queue_test(session: Session, to: str, *, now: datetime, settings: Settings) -> int:
+    """Add a test mail without a job: the one who asked delivers it and waits for the answer.
+
+    Raises:
+        BadAddressError: that is no address.
+    """
+    recipient = check_address(to)
+    mail = render.test(EventView(site=Site(app="metamon", public_url=public_url(settings), zone=UTC), now=now))
+    return _add(session, "test", recipient, mail, app_id=None, now=now, settings=settings)
+
+
+def preview_digest(session: Session, app: str, *, now: datetime, settings: Settings) -> Rendered:
+    """Return the digest that the app's readers would get now. Changes nothing.
+
+    Raises:
+        NotFoundError: there is no such app.
+    """
+    row = _app(session, app)
+    day = now.astimezone(zone_of(row.timezone)).date()
+    return render.digest(digest.collect(session, row, now=now, day=day, told_until=None, settings=settings))
+
+
+def queue_digest(session: Session, app: str, to: str, *, now: datetime, settings: Settings) -> int:
+    """Queue the digest of this moment for one recipient, beside the daily one; returns the mail's id.
+
+    Raises:
+        NotFoundError: there is no such app.
+        BadAddressError: that is no address.
+    """
+    recipient = check_address(to)
+    row = _app(session, app)
+    mail = preview_digest(session, app, now=now, settings=settings)
+    return _add(session, "digest", recipient, mail, app_id=row.id, now=now, settings=settings, deliver=True)
+
+
+def _app(session: Session, name: str) -> App:
+    row = session.scalars(select(App).where(App.name == name)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no app {name!r}; `metamon apps list` shows what there is")
+    return row
+
+
+def _add(
+    session: Session,
+    kind: str,
+    recipient: str,
+    mail: Rendered,
+    *,
+    app_id: int | None,
+    now: datetime,
+    settings: Settings,
+    deliver: bool = False,
+) -> int:
+    # Asked for twice is wanted twice: the moment is part of the key.
+    key = f"{kind}-by-hand:{now.isoformat()}:{recipient.lower()}"
+    email_id = emails.queue_once(
+        session,
+        key=key,
+        kind=kind,
+        recipient=recipient,
+        subject=mail.subject,
+        text=mail.text,
+        html=mail.html,
+        headers=mail.headers,
+        message_id=message_id(key, sender=settings.mail_from, since=now),
+        now=now,
+        app_id=app_id,
+        deliver=deliver,
+    )
+    assert email_id is not None
+    return email_id
