@@ -1,0 +1,76 @@
+"""Daily evaluations as people see them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from db.models.apps import App
+from db.models.evaluation import MetaEvaluationRun
+
+
+class EvaluationRecord(BaseModel):
+    """One app's day."""
+
+    id: int
+    app: str
+    day: date
+    runs: int
+    quality_score: float | None
+    fact_accuracy: float | None
+    guardrail_pass_rate: float | None
+    sla_compliance: float | None
+    error_rate: float | None
+    latency_p95_s: float | None
+    cost: float | None
+    summary: str
+
+
+class EvaluationDetail(EvaluationRecord):
+    """One app's day with its comparisons."""
+
+    window_start: datetime
+    window_end: datetime
+    metrics: dict[str, Any]
+    vs_previous_day: dict[str, Any]
+    vs_baseline: dict[str, Any]
+    created_at: datetime
+
+
+def list_evaluations(session: Session, *, app: str | None = None, limit: int = 60) -> list[EvaluationRecord]:
+    """Return evaluations, the latest day first."""
+    statement = _rows().order_by(MetaEvaluationRun.day.desc(), App.name).limit(limit)
+    if app is not None:
+        statement = statement.where(App.name == app)
+    return [EvaluationRecord.model_validate(_fields(*row)) for row in session.execute(statement)]
+
+
+def show_evaluation(session: Session, evaluation_id: int) -> EvaluationDetail:
+    """Return one evaluation.
+
+    Raises:
+        NotFoundError: there is no such evaluation.
+    """
+    row = session.execute(_rows().where(MetaEvaluationRun.id == evaluation_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no evaluation {evaluation_id}; `metamon evaluations list` shows what there is")
+    return EvaluationDetail.model_validate(_fields(*row))
+
+
+def evaluation_of(session: Session, app: str, day: date) -> EvaluationDetail | None:
+    """Return an app's day, or None where it has not been scored."""
+    row = session.execute(_rows().where(App.name == app, MetaEvaluationRun.day == day)).one_or_none()
+    return None if row is None else EvaluationDetail.model_validate(_fields(*row))
+
+
+def _rows() -> Any:
+    return select(MetaEvaluationRun, App.name).join(App, App.id == MetaEvaluationRun.app_id)
+
+
+def _fields(row: MetaEvaluationRun, app: str) -> dict[str, Any]:
+    return {column.key: getattr(row, column.key) for column in MetaEvaluationRun.__table__.columns} | {"app": app}

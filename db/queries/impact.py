@@ -1,0 +1,90 @@
+"""Impacts as people see them: predicted against measured."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from db.models.apps import App
+from db.models.evaluation import ImprovementImpact
+from db.models.proposals import ImprovementProposal
+
+
+class ImpactRecord(BaseModel):
+    """What one deployed proposal was worth. Percentages are relative changes of `metric` over all traffic."""
+
+    id: int
+    proposal_id: int
+    rollout_id: int
+    app: str
+    title: str
+    metric: str
+    method: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    predicted_pct: float
+    predicted_interval: tuple[float, float]
+    measured_pct: float | None
+    measured_interval: tuple[float, float] | None
+    p_value: float | None
+    significant: bool
+    within_prediction: bool | None
+    benefit: float | None
+    cost: float | None
+    roi: float | None
+    roi_interval: tuple[float, float] | None
+    assumptions: dict[str, Any]
+    window_start: datetime
+    window_end: datetime
+
+
+def list_impacts(session: Session, *, app: str | None = None, limit: int = 200) -> list[ImpactRecord]:
+    """Return impacts, newest first."""
+    statement = _rows().order_by(ImprovementImpact.id.desc()).limit(limit)
+    if app is not None:
+        statement = statement.where(App.name == app)
+    return [_record(*row) for row in session.execute(statement)]
+
+
+def show_impact(session: Session, proposal_id: int) -> ImpactRecord:
+    """Return the impact of a proposal.
+
+    Raises:
+        NotFoundError: none was measured.
+    """
+    row = session.execute(_rows().where(ImprovementImpact.proposal_id == proposal_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(
+            f"no impact of proposal {proposal_id} was measured; `metamon impact list` shows what there is"
+        )
+    return _record(*row)
+
+
+def _rows() -> Any:
+    return (
+        select(ImprovementImpact, App.name, ImprovementProposal)
+        .join(ImprovementProposal, ImprovementProposal.id == ImprovementImpact.proposal_id)
+        .join(App, App.id == ImprovementProposal.app_id)
+    )
+
+
+def _record(row: ImprovementImpact, app: str, proposal: ImprovementProposal) -> ImpactRecord:
+    return ImpactRecord.model_validate(
+        {column.key: getattr(row, column.key) for column in ImprovementImpact.__table__.columns}
+        | {
+            "app": app,
+            "title": proposal.title,
+            "predicted_interval": (proposal.predicted_low, proposal.predicted_high),
+            "measured_interval": _pair(row.measured_low, row.measured_high),
+            "roi_interval": _pair(row.roi_low, row.roi_high),
+        }
+    )
+
+
+def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
