@@ -6,6 +6,7 @@ mark the rows, COMMIT, and only then publish.
 
 from __future__ import annotations
 
+import signal
 import threading
 import uuid
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ import structlog
 from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.clock import utc_now
+from core.logging import configure_logging
+from core.settings import settings
 from db.repositories import jobs
-from db.session import Sessions, make_sessions
+from db.session import Sessions, engine, make_sessions
+from workers.app import app, redis_url
+from workers.queues import QUEUES
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +61,6 @@ class CeleryBroker:
 
     def publish(self, kind: str, job_id: int, queue: str) -> None:
         """Send the job's id under a fresh task id: a redelivery is told from a re-dispatch by it."""
-        from workers.app import app
-
         app.send_task(kind, args=[job_id], queue=queue, routing_key=queue, task_id=str(uuid.uuid4()), retry=False)
 
 
@@ -96,26 +98,46 @@ def run_round(sessions: Sessions, broker: Broker, queues: tuple[str, ...], now: 
     return done
 
 
-def lead(engine: Engine, broker: Broker, queues: tuple[str, ...], stop: threading.Event) -> None:
+def lead(database: Engine, broker: Broker, queues: tuple[str, ...], stop: threading.Event) -> None:
     """Be a relay until told to stop: wait for the lock, then do rounds; survive Postgres and Redis going away."""
-    sessions = make_sessions(engine)
+    sessions = make_sessions(database)
+    dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     while not stop.is_set():
         try:
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LEADER_LOCK}):
+            # A connection of its own: the lock and the LISTEN live exactly as long as it does.
+            with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+                row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK]).fetchone()
+                if not (row and row[0]):
                     stop.wait(IDLE.total_seconds())
                     continue
                 log.info("relay.leading")
-                connection.execute(text(f"LISTEN {jobs.CHANNEL}"))
-                raw = connection.connection.driver_connection
-                assert isinstance(raw, psycopg.Connection)
+                connection.execute(f"LISTEN {jobs.CHANNEL}")
                 while not stop.is_set():
                     done = run_round(sessions, broker, queues, utc_now())
                     if done.unpublished:
                         stop.wait(IDLE.total_seconds())
                     # Wakes at the first notification; the rest of a burst is read without waiting.
-                    for _ in raw.notifies(timeout=IDLE.total_seconds(), stop_after=1):
+                    for _ in connection.notifies(timeout=IDLE.total_seconds(), stop_after=1):
                         pass
         except (DBAPIError, psycopg.Error) as error:
             log.warning("relay.database_away", error=type(error).__name__)
             stop.wait(IDLE.total_seconds())
+
+
+def main() -> None:
+    """Run a relay until SIGTERM or SIGINT."""
+    configure_logging(settings().log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Redis.from_url(
+        redis_url().replace("redis+socket://", "unix://", 1),
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        health_check_interval=10,
+    ) as redis:
+        lead(engine(), CeleryBroker(redis), QUEUES, stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -166,7 +166,8 @@ def fleet_task(name: str, *, long: bool = False, lease: timedelta = LEASE) -> Ca
     """
 
     def register(handler: Handler) -> Task:
-        @app.task(name=name, bind=True, max_retries=8)
+        # Celery's own retry is for a killed child alone: at once, under the same task id, which takes the row over.
+        @app.task(name=name, bind=True, max_retries=8, default_retry_delay=0)
         @functools.wraps(handler)
         def task(self: Task, job_id: int) -> None:
             owner = self.request.id or "direct"

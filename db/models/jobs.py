@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, text
+from sqlalchemy import BigInteger, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.states import JobState
@@ -35,9 +35,9 @@ class Job(Base):
     owner: Mapped[str | None]
     """Celery's task id of the delivery that holds it: the link to Flower."""
     error: Mapped[str | None]
-    root_id: Mapped[int | None]
+    root_id: Mapped[int | None] = mapped_column(BigInteger)
     """First job of the chain, so that sweep to mail reads as one tree."""
-    parent_id: Mapped[int | None]
+    parent_id: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[Created]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

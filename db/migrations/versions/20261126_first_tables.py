@@ -657,6 +657,7 @@ def upgrade() -> None:
         sa.Column("baseline", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("candidate", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("repeats", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("smoke", sa.Integer(), server_default="0", nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("remaining", sa.Integer(), nullable=False),
         sa.Column(

@@ -1,0 +1,92 @@
+"""The rules that hold the house together."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from beat_schedule import BEAT_SCHEDULE
+from core import states
+from core.errors import ForbiddenTransitionError
+from core.transitions import Transitions
+from workers.queues import QUEUES, TASK_MODULES
+
+ROOT = Path(__file__).parents[2]
+OURS = {
+    "agents", "analysis", "api", "beat_schedule", "cli", "core", "db", "demo", "llm", "notifications",
+    "targets", "tasks", "traces", "workers",
+}  # fmt: skip
+
+
+def registered() -> set[str]:
+    """Import every task module and return the names of our tasks."""
+    from workers.app import app
+
+    app.loader.import_default_modules()
+    return {name for name in app.tasks if name.partition(".")[0] in QUEUES}
+
+
+def test_no_installed_distribution_bears_one_of_our_names() -> None:
+    """Our packages have generic names; a dependency with the same one would shadow or be shadowed."""
+    bearers = importlib.metadata.packages_distributions()
+    strangers = {name: owners for name, owners in bearers.items() if name in OURS and set(owners) != {"metamon"}}
+    assert strangers == {}
+
+
+def test_agents_is_an_empty_package_without_tracing() -> None:
+    """The SDK's wrappers import `agents.tracing` where a package of that name has one."""
+    assert (ROOT / "agents" / "__init__.py").read_text() == ""
+    assert not list((ROOT / "agents").glob("tracing*"))
+
+
+def test_every_schedule_entry_names_a_registered_task() -> None:
+    """Task names are strings in the schedule alone; each must resolve."""
+    assert {entry["task"] for entry in BEAT_SCHEDULE.values()} <= registered()
+
+
+def test_every_kind_that_code_enqueues_is_a_registered_task() -> None:
+    """A job whose kind nobody serves would wait for ever."""
+    kinds = set()
+    for package in ("agents", "tasks", "workers", "db", "notifications", "api", "cli", "demo", "traces"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.keyword) and node.arg == "kind" and isinstance(node.value, ast.Constant):
+                    value = node.value.value
+                    if isinstance(value, str) and value.partition(".")[0] in QUEUES and "." in value:
+                        kinds.add(value)
+    assert kinds, "no kinds found: the search is broken"
+    assert kinds <= registered()
+
+
+def test_every_queue_has_its_module() -> None:
+    """One thin module per queue."""
+    assert {path.stem for path in (ROOT / "tasks").glob("*.py")} - {"__init__"} == set(QUEUES)
+    assert tuple(f"tasks.{name}" for name in QUEUES) == TASK_MODULES
+
+
+TABLES = [value for value in vars(states).values() if isinstance(value, Transitions)]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.subject)
+def test_a_table_covers_every_state_and_refuses_what_it_does_not_list(table: Transitions) -> None:  # type: ignore[type-arg]
+    """Every state has its row, and a move that no row lists raises and names what is allowed."""
+    enum = type(next(iter(table.table)))
+    assert set(table.table) == set(enum)
+    for current, allowed in table.table.items():
+        for target in enum:
+            if target in allowed:
+                assert table.check(current, target) is target
+            else:
+                with pytest.raises(ForbiddenTransitionError, match=f"{current}.*cannot become.*{target}"):
+                    table.check(current, target)
+
+
+def test_every_state_table_has_a_way_out() -> None:
+    """No state but a final one is a trap, and something is final (or revivable) in every table."""
+    assert len(TABLES) >= 6
+    for table in TABLES:
+        for state, allowed in table.table.items():
+            assert allowed - {state} or state in table.final, (table.subject, state)
