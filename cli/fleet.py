@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import err, fail, out
+from core.clock import utc_now
 
 if TYPE_CHECKING:
+    from workers.embedded.fleet import Plan
     from workers.embedded.folder import StateFolder
 
 STOP_TIMEOUT_S = 25.0
@@ -41,6 +43,7 @@ class Screen:
         self.stop = stop
         self.demo = demo
         self.begun = time.monotonic()
+        self.begun_at = utc_now()
 
     def ok(self, name: str, seconds: float, detail: str = "") -> None:
         """Say that something is up."""
@@ -54,37 +57,36 @@ class Screen:
         """Say what is not up."""
         err.print(f"  !!  {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
-    def started(self, url: str, flower_url: str) -> None:
+    def started(self, folder: StateFolder, plan: Plan) -> None:
         """Say where everything is, and follow the demo."""
         from cli.hints import command
-        from core.settings import settings
 
-        values = settings()
-        out.print(f"\nThe fleet is up after {time.monotonic() - self.begun:.0f} s.", highlight=False)
-        for name, value in {
-            "API": url,
-            "Flower": f"{flower_url}  user {values.flower_user}, password in {values.state}/flower.password",
-            "Mail": f"{values.state}/mail" if values.smtp_url else "",
-            "Logs": f"{values.state}/logs",
-        }.items():
-            out.print(f"  {name:<7} {value}", markup=False, highlight=False, soft_wrap=True)
-        out.print(f"\nIn another shell: {command('status')}\nCtrl-C stops it all.", highlight=False, soft_wrap=True)
+        settings = plan.settings
+        password = f"in {folder.flower_password}" if plan.generated_password else "as configured"
+        lines = [
+            f"\nThe fleet is up after {time.monotonic() - self.begun:.0f} s.",
+            f"  API     {settings['public_url']}",
+            f"  Flower  {settings['flower_url']}  user {settings['flower_user']}, password {password}",
+            f"  Mail    {folder.mail if plan.smtp_port else 'goes out by the configured server'}",
+            f"  Logs    {folder.logs}",
+        ]
+        if self.demo:
+            lines.append(
+                f"\nDemo cadence: a sweep every {settings['sweep_seconds']:g} s, buckets of "
+                f"{settings['bucket_seconds']} s. The gates are the real ones."
+            )
+        lines.append(f"\nIn another shell: {command('status')}\nCtrl-C stops it all.")
+        out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         if self.demo:
             self._follow()
 
     def _follow(self) -> None:
+        from cli.hints import command
+        from db.session import session_factory
         from demo.timeline import follow
 
-        from db.session import session_factory
-
-        while not self.stop.is_set():
-            try:
-                follow(session_factory(), out)
-            except Exception as error:  # noqa: BLE001  # the view may fail, the fleet may not
-                if not self.stop.wait(2):
-                    self.problem(f"the timeline was interrupted: {type(error).__name__}")
-            else:
-                return
+        out.print()
+        follow(session_factory(), out, self.stop, command=command, since=self.begun_at)
 
 
 def up(

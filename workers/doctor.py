@@ -257,7 +257,9 @@ def _api(values: Settings, folder: StateFolder) -> Iterator[Check]:
         yield bad("fleet", ", ".join(sick), f"read its log in {folder.logs}")
     else:
         yield ok("fleet", f"{len(fleet.services)} services, process {fleet.pid}")
-    url = str(fleet.settings.get("public_url"))
+    url = next((service.url for service in fleet.services if service.name == "api"), None)
+    if url is None:
+        return
     try:
         response = httpx.get(f"{url}/health", timeout=TIMEOUT_S)
     except httpx.HTTPError as error:

@@ -38,7 +38,9 @@ def test_a_mail_becomes_one_file_with_its_envelope(server: tuple[int, Path]) -> 
     """What was sent is kept to the byte, and for whom: a blind copy is in no header."""
     port, folder = server
     with smtplib.SMTP("127.0.0.1", port, timeout=5) as client:
-        client.sendmail("a@example.com", ["b@example.com", "c@example.com"], "Subject: Ünläut\r\n\r\nHi\r\n.\r\n".encode())
+        client.sendmail(
+            "a@example.com", ["b@example.com", "c@example.com"], "Subject: Ünläut\r\n\r\nHi\r\n.\r\n".encode()
+        )
     (path,) = folder.glob("*.eml")
     message = message_from_bytes(path.read_bytes())
     assert message.get_all("X-Envelope-To") == ["b@example.com", "c@example.com"]

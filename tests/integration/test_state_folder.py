@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> StateFolder:
 def test_a_second_fleet_in_one_folder_is_refused(folder: StateFolder) -> None:
     """Two Postgres on one data directory would be the end of it."""
     folder.lock()
-    with pytest.raises(FleetRunsError, match="already.*--state"):
+    with pytest.raises(FleetRunsError, match=r"already.*--state"):
         StateFolder(folder.path).lock()
     folder.unlock()
     StateFolder(folder.path).lock()
@@ -106,7 +106,7 @@ def test_half_a_file_is_no_fleet(folder: StateFolder) -> None:
 
 def test_a_full_disk_is_told_before_anything_is_started(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how much is missing and what to do."""
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024  # what shutil returns
+    usage = namedtuple("usage", "total used free")  # what shutil returns
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 5_000_000))
     with pytest.raises(DiskFullError, match=r"only 5 MB are free.*--state"):
         folder.prepare()

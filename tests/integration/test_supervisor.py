@@ -40,7 +40,7 @@ def until(keeper: Supervisor, condition: Callable[[], object], timeout_s: float 
 
 
 def test_a_killed_process_is_started_again(supervisor: Supervisor) -> None:
-    """kill -9 costs one back-off and gives a new process."""
+    """Kill -9 costs one back-off and gives a new process."""
     process = supervisor.add(Spec("sleeper", SLEEP, os.environ))
     until(supervisor, lambda: process.state is ServiceState.OK)
     first = process.pid
@@ -132,7 +132,7 @@ def test_a_log_over_its_cap_is_cut_while_it_is_written(supervisor: Supervisor, m
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
 def test_processes_die_with_a_killed_supervisor(tmp_path: Path) -> None:
-    """kill -9 of `up` leaves nothing running."""
+    """Kill -9 of `up` leaves nothing running."""
     script = (
         "import os, pathlib, sys, time\n"
         "from workers.embedded.supervisor import Spec, Supervisor\n"

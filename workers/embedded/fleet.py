@@ -6,7 +6,6 @@ migration is noticed, and a Ctrl-C at any time stops everything.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import threading
@@ -47,7 +46,7 @@ class Reporter(Protocol):
     def problem(self, message: str) -> None:
         """Something is not, and the rest goes on."""
 
-    def started(self, url: str, flower_url: str) -> None:
+    def started(self, folder: StateFolder, plan: Plan) -> None:
         """All is up. Called in a thread; may stay as long as it likes."""
 
 
@@ -64,6 +63,8 @@ class Plan:
     redis: EmbeddedRedis | None
     smtp_port: int | None
     outside: list[ServiceRecord]
+    generated_password: bool
+    """Whether Flower's password is ours, in the state folder."""
 
 
 def port_lock() -> BaseFileLock:
@@ -107,14 +108,12 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
         # The cadence alone: the gates are the real ones. What the user gave wins.
         settings |= {} if "sweep_seconds" in given.model_fields_set else {"sweep_seconds": DEMO_SWEEP_S}
         settings |= {} if "bucket_seconds" in given.model_fields_set else {"bucket_seconds": DEMO_BUCKET_S}
-    host = processes.reachable_at(given.api_host)
-    settings["public_url"] = given.public_url or f"http://{host}:{settings['api_port']}"
-    flower_host = processes.reachable_at(given.flower_host)
-    settings["flower_url"] = given.flower_url or f"http://{flower_host}:{settings['flower_port']}"
+    settings["public_url"] = given.public_url or processes.url_of(given.api_host, settings["api_port"])
+    settings["flower_url"] = given.flower_url or processes.url_of(given.flower_host, settings["flower_port"])
     password = given.flower_password.get_secret_value() if given.flower_password else ""
     settings["flower_password"] = password or processes.flower_password(folder)
 
-    plan = Plan(settings, None, None, None, [])
+    plan = Plan(settings, None, None, None, [], generated_password=not password)
     for name in ("database", "redis", "smtp"):
         secret = getattr(given, f"{name}_url")
         if secret and (url := secret.get_secret_value()):
@@ -191,7 +190,7 @@ class Fleet:
             return
         finally:
             self.ports.release()
-        self.reporter.started(self.plan.settings["public_url"], self.plan.settings["flower_url"])
+        self.reporter.started(self.folder, self.plan)
 
     def _steps(self, stop: threading.Event) -> None:
         plan, settings, add = self.plan, self.plan.settings, self.supervisor.add
@@ -225,11 +224,9 @@ class Fleet:
         begun = time.monotonic()
         self._migrate()
         self.reporter.ok("migrations", time.monotonic() - begun)
-        api = add(processes.api(self.given.api_host, settings["api_port"], settings["public_url"], self.env))
+        api = add(processes.api(self.given.api_host, settings["api_port"], self.env))
         rest = [api, *(add(spec) for spec in processes.clockwork(self.env)), *rest]
         if settings["demo"]:
-            with contextlib.suppress(StartError):  # told below
-                api.wait_ready(START_TIMEOUT_S, stop)
             rest.append(add(processes.demo(self.env)))
         for process in rest:
             try:

@@ -72,6 +72,7 @@ class StateFolder:
         self.logs = self.path / "logs"
         self.mail = self.path / "mail"
         self.run = self.path / "run"
+        self.flower_password = self.path / "flower.password"
         self._lock = FileLock(self.path / "up.lock", mode=0o600)
 
     def prepare(self) -> None:

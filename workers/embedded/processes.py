@@ -88,6 +88,12 @@ def reachable_at(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104  # compared, not bound
 
 
+def url_of(host: str, port: int) -> str:
+    """Return the URL under which this machine reaches an HTTP server that listens on `host`."""
+    name = reachable_at(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def postgres(server: Postgres, env: Mapping[str, str]) -> Spec:
     """Return the embedded Postgres. SIGINT: do not wait for clients."""
     return Spec(
@@ -138,20 +144,19 @@ def flower(folder: StateFolder, host: str, port: int, *, login: str, env: Mappin
             "--state_save_interval=60000", "--purge_offline_workers=300",
         ),
         {**env, "FLOWER_BASIC_AUTH": login, "FLOWER_DB": str(store / "state")},
-        f"http://{reachable_at(host)}:{port}",
+        url_of(host, port),
         ready=answers_http(reachable_at(host), port, "/healthcheck"), stage=APPS,
     )  # fmt: skip
 
 
 def flower_password(folder: StateFolder) -> str:
     """Return the generated password of Flower, the same at every start."""
-    path = folder.path / "flower.password"
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(18) + "\n")
-    return path.read_text().strip()
+    if not folder.flower_password.exists():
+        write_private(folder.flower_password, secrets.token_urlsafe(18) + "\n")
+    return folder.flower_password.read_text().strip()
 
 
-def api(host: str, port: int, url: str, env: Mapping[str, str]) -> Spec:
+def api(host: str, port: int, env: Mapping[str, str]) -> Spec:
     """Return the API."""
     return Spec(
         "api",
@@ -159,7 +164,7 @@ def api(host: str, port: int, url: str, env: Mapping[str, str]) -> Spec:
             *PYTHON, "uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port),
             "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "4",
         ),
-        env, url, ready=answers_http(reachable_at(host), port, "/health"), stage=APPS,
+        env, url_of(host, port), ready=answers_http(reachable_at(host), port, "/health"), stage=APPS,
     )  # fmt: skip
 
 
