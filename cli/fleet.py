@@ -30,9 +30,10 @@ PORT_LOCK_S = 30.0
 def register(root: typer.Typer) -> None:
     """Add the fleet's commands to the root."""
     from cli.doctor import doctor
+    from cli.run import run
     from cli.status import status
 
-    for command in (up, down, reset, status, doctor):
+    for command in (up, down, reset, status, doctor, run):
         root.command()(command)
 
 

@@ -1,7 +1,7 @@
 """All configuration, read once. `os.environ` is read nowhere else.
 
-Precedence: environment, then `.env` in the working directory, then what the embedded fleet wrote into the
-state folder (`fleet.json`), then the defaults here.
+Precedence: environment, then `.env` in the working directory, then secrets as files (containers), then what the
+embedded fleet wrote into the state folder (`fleet.json`), then the defaults here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,21 @@ REFUSED_PROJECTS = frozenset({OWN_PROJECT, "evaluators"})
 
 FLEET_FILE = "fleet.json"
 
+SECRETS_FOLDERS = (Path("/run/secrets"), Path("/run/metamon"))
+"""Where containers find secrets as files named after the setting: `metamon_database_url`."""
+
 
 class Settings(BaseSettings):
     """Every setting; the environment variable is `METAMON_` and the name unless an alias is given."""
 
     model_config = SettingsConfigDict(
-        env_prefix="METAMON_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="METAMON_",
+        env_file=".env",
+        env_ignore_empty=True,  # a compose file passes every variable on, set or not
+        secrets_dir=[folder for folder in SECRETS_FOLDERS if folder.is_dir()],
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     state: Path = Field(

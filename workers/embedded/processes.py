@@ -110,10 +110,10 @@ def redis(server: EmbeddedRedis, env: Mapping[str, str]) -> Spec:
     )  # fmt: skip
 
 
-def smtp(folder: StateFolder, port: int, env: Mapping[str, str]) -> Spec:
+def smtp(folder: StateFolder, port: int, env: Mapping[str, str], host: str = "127.0.0.1") -> Spec:
     """Return the embedded mail server."""
     return Spec(
-        "smtp", (*PYTHON, "workers.embedded.smtp", str(port), str(folder.mail)), env, f"smtp://127.0.0.1:{port}",
+        "smtp", (*PYTHON, "workers.embedded.smtp", str(port), str(folder.mail), host), env, f"smtp://{host}:{port}",
         ready=answers_tcp("127.0.0.1", port), stage=SERVICES,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The embedded mail server: takes every mail by SMTP and keeps it as a file. Nothing leaves the machine.
 
-Run as `python -m workers.embedded.smtp PORT FOLDER`.
+Run as `python -m workers.embedded.smtp PORT FOLDER [HOST]`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def _line(value: str | None) -> str:
     return (value or "").replace("\r", " ").replace("\n", " ")
 
 
-async def serve(port: int, folder: Path) -> None:
-    """Serve on loopback until SIGTERM or SIGINT."""
+async def serve(port: int, folder: Path, host: str = "127.0.0.1") -> None:
+    """Serve on loopback, or on the address given, until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -66,14 +66,14 @@ async def serve(port: int, folder: Path) -> None:
     def session() -> SMTP:
         return SMTP(handler, data_size_limit=MESSAGE_CAP_BYTES, hostname="localhost", loop=loop, enable_SMTPUTF8=True)
 
-    server = await loop.create_server(session, "127.0.0.1", port)
+    server = await loop.create_server(session, host, port)
     await stop.wait()
     server.close()
 
 
 def main() -> None:
-    """Read port and folder from the command line and serve."""
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2])))
+    """Read port, folder and perhaps the address from the command line and serve."""
+    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4]))
 
 
 if __name__ == "__main__":
