@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -18,11 +16,11 @@ from db.repositories import flags, golden, projects, tokens
 from db.session import Sessions
 from demo.config import ALLOWED, APP, CONFIG, SLA_MS
 from demo.world import VARIABLE, write
+from targets.golden import parse_lines
 
 ACTOR = "demo"
 NOTIFY = "oncall@fa-ai.example"
 GOLDEN = Path(__file__).parent / "golden.jsonl"
-GOLDEN_NAME = "fa-ai"
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,8 @@ def ensure_app(sessions: Sessions, place: Place) -> int:
         app.target = target
         session.flush()
         flags.ensure(session, app)
-        golden.import_set(session, app.id, GOLDEN_NAME, golden_cases())
+        golden.import_set(session, app.id, golden.DEFAULT, parse_lines(GOLDEN.read_text().splitlines()))
         return app.id
-
-
-def golden_cases(path: Path = GOLDEN) -> list[dict[str, Any]]:
-    """Read the golden cases, one JSON object a line."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def ensure_project(sessions: Sessions) -> UUID:
