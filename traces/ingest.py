@@ -169,7 +169,10 @@ def _worth_another_try(error: DBAPIError) -> bool:
 
 
 def _write(sessions: Sessions, addressed: Sequence[Addressed], feedback: Sequence[FeedbackOp], now: datetime) -> None:
-    names = {item.project for item in addressed if item.project} | ({projects.DEFAULT} if addressed else set())
+    homed = {item.op.id for item in addressed if item.project or item.project_id}
+    names = {item.project for item in addressed if item.project}
+    if any(item.op.id not in homed for item in addressed):
+        names.add(projects.DEFAULT)
     ids = {item.project_id for item in addressed if item.project_id is not None and not item.project}
     known = projects.ensure(sessions, names, ids)
     ops = []
@@ -182,7 +185,7 @@ def _write(sessions: Sessions, addressed: Sequence[Addressed], feedback: Sequenc
         days.add(now.date())
     partitions.ensure(sessions, days)
     with sessions() as session, session.begin():
-        touched = runs.write(session, ops, now=now, default_project=known[projects.DEFAULT]) if ops else set()
+        touched = runs.write(session, ops, now=now, default_project=known.get(projects.DEFAULT)) if ops else set()
         touched_too, unknown = feedback_rows.write(session, feedback, now=now)
         runs.note_changes(session, touched | touched_too)
     if unknown:

@@ -82,7 +82,7 @@ def merged(ops: Sequence[RunOp]) -> RunOp:
     return result
 
 
-def write(session: Session, ops: Iterable[RunOp], *, now: datetime, default_project: UUID) -> Touched:
+def write(session: Session, ops: Iterable[RunOp], *, now: datetime, default_project: UUID | None) -> Touched:
     """Merge the ops into the store and return the buckets that they touch.
 
     The partitions of the ops' days must exist, and today's.
@@ -90,7 +90,7 @@ def write(session: Session, ops: Iterable[RunOp], *, now: datetime, default_proj
     Args:
         ops: in the order in which they came.
         now: when they were received.
-        default_project: where an unknown run goes whose ops name no project.
+        default_project: where an unknown run goes whose ops name no project; needed where there is one.
     """
     by_id: dict[UUID, list[RunOp]] = {}
     for op in ops:
@@ -214,9 +214,9 @@ def _as_patch(row: Any, day: date) -> RunOp:
 
 
 def _write_day(
-    session: Session, day: date, groups: dict[UUID, list[RunOp]], *, now: datetime, default_project: UUID
+    session: Session, day: date, groups: dict[UUID, list[RunOp]], *, now: datetime, default_project: UUID | None
 ) -> Touched:
-    rows = [_row(merged(group), now, default_project) for group in groups.values()]
+    rows = [_row(merged(group), now, default_project, new=True) for group in groups.values()]
     inserted = sql.insert_new(session, day, rows)
     touched = {place for row in rows if row["id"] in inserted for place in _touches(row)}
     present = [run_id for run_id in groups if run_id not in inserted]
@@ -228,7 +228,7 @@ def _write_day(
             touched.add((old.project_id, minute(old.start_time)))
     for fill in (True, False):
         parts = [[op for op in groups[run_id] if op.posted is fill] for run_id in present]
-        changed = [_row(merged(part), now, None) for part in parts if part]
+        changed = [_row(merged(part), now, None, new=False) for part in parts if part]
         starts = {row["id"]: row["trace_start"] for row in changed}
         for new in sql.merge(session, day, changed, fill=fill):
             if new.is_root:
@@ -247,9 +247,8 @@ def _touches(row: dict[str, Any]) -> Touched:
     return set()
 
 
-def _row(op: RunOp, now: datetime, default_project: UUID | None) -> dict[str, Any]:
-    """Return the op by column name; with a default project it is complete enough to be inserted."""
-    new = default_project is not None
+def _row(op: RunOp, now: datetime, default_project: UUID | None, *, new: bool) -> dict[str, Any]:
+    """Return the op by column name; a new row is complete enough to be inserted."""
     return {
         "id": op.id,
         "trace_id": op.trace_id or (op.id if new else None),

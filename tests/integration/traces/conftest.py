@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -35,9 +36,8 @@ def pooled(database_url: str) -> Iterator[sessionmaker[Session]]:
     engine.dispose()
 
 
-@pytest.fixture
-def collector_app(pooled: sessionmaker[Session]) -> FastAPI:
-    """The collector's routes, mounted where the API mounts them."""
+def collector_on(pooled: sessionmaker[Session]) -> FastAPI:
+    """Return the collector's routes, mounted where the API mounts them, on a database."""
     app = FastAPI()
     app.state.sessions = pooled
     app.state.bearers = {}
@@ -48,19 +48,25 @@ def collector_app(pooled: sessionmaker[Session]) -> FastAPI:
     return app
 
 
-@pytest.fixture
-def collector_url(collector_app: FastAPI) -> Iterator[str]:
-    """The URL of a running collector."""
-    server = uvicorn.Server(uvicorn.Config(collector_app, port=0, log_level="warning", lifespan="off"))
+@contextmanager
+def served_app(app: FastAPI) -> Iterator[str]:
+    """Serve an app for the length of a block and yield its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def collector_url(pooled: sessionmaker[Session]) -> Iterator[str]:
+    """The URL of a running collector."""
+    with served_app(collector_on(pooled)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -113,9 +113,9 @@ def test_feedback_is_scored_on_its_trace(
 ) -> None:
     """With a trace id it travels in the multipart body, without one as a request of its own, ahead of its run."""
     tree = RunTree(name="answer", project_name="fa-ai", ls_client=client)
+    trace_id = tree.id if batched else None
     for key, score in (("fact_accuracy", 0.25), ("guardrail_pass", True)):
-        trace = {"trace_id": tree.id} if batched else {}
-        client.create_feedback(tree.id, key, score=score, comment="checked", **trace)
+        client.create_feedback(tree.id, key, score=score, comment="checked", trace_id=trace_id)
     tree.post()
     tree.end(outputs={"a": 1})
     tree.patch()
@@ -153,7 +153,9 @@ def test_what_was_sent_is_read_back_through_v1_and_v2(client: Client, sessions: 
         pages = client.runs.query(
             project_ids=[str(run.session_id)], selects=["NAME", "STATUS", "INPUTS", "RUN_TYPE"], page_size=2
         )
-        return [item async for item in pages]
+        found = [item async for item in pages]
+        await client.runs._client.close()
+        return found
 
     items = asyncio.run(v2())
     assert [(item.name, item.status) for item in items] == [("q2", "ERROR"), ("q1", "SUCCESS"), ("q0", "SUCCESS")]
