@@ -161,12 +161,12 @@ def _returns(
     stated = assumptions(app.objectives)
     scale = per_day * stated["horizon_days"] * stated["value_per_success"]
     spread_hours = max(proposal.effort_hours_p80 - proposal.effort_hours, 0.0) / 0.8416
-    roi = fieller_roi(
-        benefit=contrast.delta * scale,
-        benefit_se=contrast.se * scale,
-        cost=proposal.effort_hours * stated["hourly_rate"] + evaluation,
-        cost_se=spread_hours * stated["hourly_rate"],
-    )
+    benefit, benefit_se = contrast.delta * scale, contrast.se * scale
+    cost = proposal.effort_hours * stated["hourly_rate"] + evaluation
+    roi, interval = fieller_roi(benefit, benefit_se, cost, spread_hours * stated["hourly_rate"]), "effort uncertain"
+    if roi.low is None:
+        # An effort that may as well be nothing bounds no ratio: say what it is worth at the estimate, and say so.
+        roi, interval = fieller_roi(benefit, benefit_se, cost, 0.0), "effort as estimated"
     return {
         "benefit": roi.benefit,
         "cost": roi.cost,
@@ -178,6 +178,7 @@ def _returns(
             "requests_per_day": per_day,
             "effort_hours": proposal.effort_hours,
             "evaluation_cost": evaluation,
+            "interval": interval,
             "p_roi_positive": roi.p_positive,
         },
     }

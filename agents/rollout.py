@@ -9,8 +9,10 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
+from agents import review
 from agents.cadence import Cadence
 from agents.change import Change, apply, check_allowed
+from analysis.sequential import RolloutGuard
 from core.errors import MetamonError, PermanentError
 from core.states import PROPOSAL, ROLLOUT, ProposalStatus, RolloutState
 from db.models.apps import App
@@ -144,6 +146,7 @@ def promote(
         proposal = rollouts.lock_proposal(session, rollout.proposal_id)
         proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.IMPLEMENTED)
         proposal.updated_at = now
+        review.supersede(session, proposal, now=now)
         jobs.enqueue(
             session,
             key=f"impact:{rollout_id}",
@@ -180,12 +183,8 @@ def resume(session: Session, rollout_id: int, *, by: str, reason: str, now: date
         NotFoundError: there is no such rollout.
         ForbiddenTransitionError: it is not paused.
     """
-    from analysis.sequential import RolloutGuard
-
     rollout = rollouts.lock(session, rollout_id)
     target = RolloutState(rollout.paused_from or RolloutState.RUNNING.value)
-    if rollout.state is not RolloutState.PAUSED:
-        raise NoFurtherStageError(f"rollout {rollout_id} is {rollout.state.value}: only a paused one can be resumed")
     rollout.state = ROLLOUT.check(rollout.state, target)
     rollout.paused_from = None
     rollout.reason = reason
@@ -214,8 +213,6 @@ def roll_back(
         NotFoundError: there is no such rollout.
         ForbiddenTransitionError: it was rolled back already.
     """
-    from agents import review
-
     rollout = rollouts.lock(session, rollout_id)
     if rollout.state is RolloutState.COMPLETED:
         _restore(session, rollout)

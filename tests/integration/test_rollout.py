@@ -1,0 +1,357 @@
+"""The life of a rollout: started once, moved on by evidence, taken back by evidence or by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from agents import guarding, impact, rollout
+from agents.cadence import DEMO
+from core.errors import ForbiddenTransitionError, NotFoundError, PermanentError
+from core.states import ProposalStatus, RolloutState
+from db.models.access import AuditEntry
+from db.models.apps import App
+from db.models.evaluation import ImprovementImpact
+from db.models.jobs import Job
+from db.models.metrics import MetricBucket
+from db.models.proposals import ImprovementProposal
+from db.models.rollouts import Rollout, RolloutEvent
+from db.queries.rollouts import list_rollouts, show_rollout
+from db.repositories import jobs
+from tests.rollout_world import CHANGE, NOON, add_app, add_proposal, serve
+from workers.runner import run
+
+LEASE = timedelta(seconds=30)
+
+
+def begin(sessions: sessionmaker[Session], proposal_id: int, *, now: datetime = NOON) -> int:
+    """Start a proposal's rollout."""
+    with sessions.begin() as session:
+        started = rollout.start(session, proposal_id, now=now)
+    assert started is not None
+    return started
+
+
+def look(sessions: sessionmaker[Session], rollout_id: int, now: datetime) -> str:
+    """Look at a rollout as `rollout.advance` does."""
+    with sessions() as session:
+        judged = guarding.judge(session, rollout_id, now=now, cadence=DEMO)
+    if judged is None:
+        return "nothing"
+    with sessions.begin() as session:
+        return guarding.settle(session, judged, now=now, cadence=DEMO)
+
+
+def row(sessions: sessionmaker[Session], rollout_id: int) -> Rollout:
+    """Read a rollout."""
+    with sessions() as session:
+        return session.get_one(Rollout, rollout_id)
+
+
+def status(sessions: sessionmaker[Session], proposal_id: int) -> ProposalStatus:
+    """Read a proposal's status."""
+    with sessions() as session:
+        return session.get_one(ImprovementProposal, proposal_id).status
+
+
+def kinds(sessions: sessionmaker[Session]) -> list[str]:
+    """Return the kinds of all jobs."""
+    with sessions() as session:
+        return sorted(session.scalars(select(Job.kind)))
+
+
+def test_a_start_that_is_delivered_twice_starts_once(sessions: sessionmaker[Session]) -> None:
+    """One rollout, one event, and the proposal is rolling out."""
+    proposal_id = add_proposal(sessions, add_app(sessions))
+    assert begin(sessions, proposal_id) == begin(sessions, proposal_id)
+    with sessions() as session:
+        (only,) = list_rollouts(session)
+        assert [event.kind for event in show_rollout(session, only.id).events] == ["start"]
+    assert (only.percent, only.holdback_percent, only.state) == (10, 10, RolloutState.RUNNING)
+    assert status(sessions, proposal_id) is ProposalStatus.ROLLING_OUT
+
+
+def test_an_approval_of_another_change_starts_nothing(sessions: sessionmaker[Session]) -> None:
+    """The approval is bound to the hash of the change: an edited change is not the approved one."""
+    proposal_id = add_proposal(sessions, add_app(sessions), approved_hash="0" * 64)
+    with sessions.begin() as session, pytest.raises(PermanentError, match="approved with another change"):
+        rollout.start(session, proposal_id, now=NOON)
+
+
+def test_a_proposal_that_is_not_approved_starts_nothing(sessions: sessionmaker[Session]) -> None:
+    """A person may have rejected it between the job's making and its running."""
+    proposal_id = add_proposal(sessions, add_app(sessions), status=ProposalStatus.REJECTED)
+    with sessions.begin() as session:
+        assert rollout.start(session, proposal_id, now=NOON) is None
+
+
+def test_a_change_that_the_app_no_longer_allows_is_refused(sessions: sessionmaker[Session]) -> None:
+    """What is allowed counts when it happens, not when it was proposed."""
+    app_id = add_app(sessions)
+    proposal_id = add_proposal(sessions, app_id)
+    with sessions.begin() as session:
+        session.get_one(App, app_id).allowed = {}
+    with sessions.begin() as session, pytest.raises(PermanentError, match="not a key that proposals may change"):
+        rollout.start(session, proposal_id, now=NOON)
+
+
+@pytest.mark.parametrize("present", ["v13", "v11"])
+def test_a_change_that_the_app_has_moved_on_from_is_superseded(sessions: sessionmaker[Session], present: str) -> None:
+    """It is there already, or it was validated against something that is there no more."""
+    app_id = add_app(sessions)
+    proposal_id = add_proposal(sessions, app_id)
+    with sessions.begin() as session:
+        session.get_one(App, app_id).config = {"prompt.a": present}
+    with sessions.begin() as session:
+        assert rollout.start(session, proposal_id, now=NOON) is None
+    assert status(sessions, proposal_id) is ProposalStatus.SUPERSEDED
+
+
+def test_a_second_rollout_of_the_same_key_waits(sessions: sessionmaker[Session]) -> None:
+    """Two changes of one key at once would explain each other's effects away; its job is put back, not failed."""
+    from tasks.rollout import start
+
+    app_id = add_app(sessions)
+    begin(sessions, add_proposal(sessions, app_id))
+    second = add_proposal(sessions, app_id)
+    with sessions.begin() as session:
+        job_id = jobs.enqueue(session, key="rollout:2", kind="rollout.start", args={"proposal_id": second})
+    assert job_id is not None
+    run(job_id, start.handler, owner="a", sessions=sessions)
+    with sessions() as session:
+        waiting = session.get_one(Job, job_id)
+    assert (waiting.state, waiting.attempts) == (jobs.JobState.QUEUED, 0)
+    assert status(sessions, second) is ProposalStatus.APPROVED
+
+
+def test_the_guard_looks_at_every_live_rollout_once_a_tick(sessions: sessionmaker[Session]) -> None:
+    """In whatever state; a tick delivered twice makes no second look."""
+    from tasks.rollout import guard
+
+    app_id = add_app(sessions)
+    first = begin(sessions, add_proposal(sessions, app_id))
+    over = begin(sessions, add_proposal(sessions, add_app(sessions, "other")))
+    with sessions.begin() as session:
+        rollout.pause(session, first, by="cli:ann", reason="release", now=NOON)
+        rollout.roll_back(session, over, by="cli:ann", reason="no", now=NOON)
+    for name in ("a", "b"):
+        with sessions.begin() as session:
+            job_id = jobs.enqueue(session, key=name, kind="rollout.guard", args={"scheduled_for": "2026-03-02T12:00"})
+        assert job_id is not None
+        run(job_id, guard.handler, owner=name, sessions=sessions)
+    with sessions() as session:
+        looks = session.scalars(select(Job.args).where(Job.kind == "rollout.advance")).all()
+    assert [args["rollout_id"] for args in looks] == [first]
+
+
+def test_no_data_is_no_evidence(sessions: sessionmaker[Session]) -> None:
+    """A silent app is neither promoted nor rolled back."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    assert look(sessions, rollout_id, NOON + timedelta(hours=1)) == "hold"
+    assert row(sessions, rollout_id).percent == 10
+
+
+def test_a_good_change_goes_all_the_way_and_its_impact_is_measured(sessions: sessionmaker[Session]) -> None:
+    """10 → 50 → 100 % by evidence, then the hold-back says what it was worth, then the configuration has it."""
+    app_id = add_app(sessions)
+    proposal_id = add_proposal(sessions, app_id)
+    rollout_id = begin(sessions, proposal_id)
+    now, done = NOON + timedelta(seconds=3), []
+    for _ in range(12):
+        now = serve(
+            sessions,
+            rollout_id,
+            start=now,
+            requests=500,
+            fails=lambda candidate, rng: rng.random() < (0.01 if candidate else 0.06),
+            seed=len(done),
+        )
+        now += timedelta(seconds=4)
+        done.append(look(sessions, rollout_id, now))
+        now += timedelta(seconds=3)
+        if done.count("promote") == 2:
+            break
+    assert done.count("promote") == 2, done
+    live = row(sessions, rollout_id)
+    assert (live.state, live.percent) == (RolloutState.HOLDBACK, 100)
+    assert status(sessions, proposal_id) is ProposalStatus.IMPLEMENTED
+    assert "evaluation.measure_impact" in kinds(sessions)
+    with sessions() as session:
+        assert session.get_one(App, app_id).config["prompt.a"] == "v12", (
+            "the overlay serves it until the impact is known"
+        )
+
+    now = serve(
+        sessions, rollout_id, start=now, requests=800, fails=lambda c, rng: rng.random() < (0.01 if c else 0.06)
+    )
+    now += timedelta(seconds=5)
+    with sessions() as session:
+        measured = impact.measure(session, rollout_id, now=now, cadence=DEMO)
+    assert isinstance(measured, impact.Measurement)
+    for expected in (True, False):
+        with sessions.begin() as session:
+            assert impact.settle(session, measured, now=now) is expected
+    with sessions() as session:
+        worth = session.scalars(select(ImprovementImpact)).one()
+        assert session.get_one(App, app_id).config == {"prompt.a": "v13", "retrieval.k": 4}
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "app.config")).one()
+    assert (entry.actor, entry.subject) == (f"rollout:{rollout_id}", "app:fa-ai")
+    assert entry.detail == {"key": "prompt.a", "from": "v12", "to": "v13"}
+    assert worth.method == "holdback"
+    assert worth.measured_low is not None and worth.measured_high is not None and worth.measured_pct is not None
+    assert worth.measured_low < 5.3 < worth.measured_high
+    assert worth.significant
+    assert worth.roi is not None and worth.roi_low is not None and worth.roi_low < worth.roi
+    assert row(sessions, rollout_id).state is RolloutState.COMPLETED
+    assert kinds(sessions).count("notifications.announce") == 1
+
+
+def test_a_change_that_harms_is_rolled_back_and_the_reason_says_why(sessions: sessionmaker[Session]) -> None:
+    """The metric, both means and the evidence are named; the runner-up gets its turn; a mail is on its way."""
+    app_id = add_app(sessions)
+    with sessions.begin() as session:
+        session.add(
+            MetricBucket(
+                app_id=app_id,
+                bucket=NOON - timedelta(hours=1),
+                runs=1,
+                finished=1,
+                errors=0,
+                pending=0,
+                abandoned=0,
+                sla_met=1,
+                scores={"fact_accuracy": {"n": 1, "sum": 1, "sumsq": 1}},
+            )  # fmt: skip
+        )
+    proposal_id = add_proposal(sessions, app_id)
+    rollout_id = begin(sessions, proposal_id)
+    now = NOON + timedelta(seconds=3)
+    for step in range(6):
+        now = serve(
+            sessions,
+            rollout_id,
+            start=now,
+            requests=400,
+            scores={"fact_accuracy": lambda candidate, rng: float(rng.random() < (0.7 if candidate else 0.95))},
+            seed=step,
+        )
+        if look(sessions, rollout_id, now + timedelta(seconds=4)) == "rollback":
+            break
+    fallen = row(sessions, rollout_id)
+    assert (fallen.state, fallen.percent) == (RolloutState.ROLLED_BACK, 0)
+    assert fallen.reason is not None
+    assert fallen.reason.startswith("fact_accuracy 0.")
+    assert "e-value" in fallen.reason and "≥ 60" in fallen.reason
+    assert status(sessions, proposal_id) is ProposalStatus.ROLLED_BACK
+    with sessions() as session:
+        job = session.scalars(select(Job).where(Job.kind == "notifications.announce")).one()
+    assert job.args == {"event": "rolled_back", "subject_id": proposal_id}
+
+
+def test_a_look_that_is_delivered_twice_takes_its_runs_in_once(sessions: sessionmaker[Session]) -> None:
+    """Two workers judged the same runs; the second finds the watermark moved and writes nothing."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    now = serve(sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=200) + timedelta(seconds=4)
+    with sessions() as session:
+        first = guarding.judge(session, rollout_id, now=now, cadence=DEMO)
+        second = guarding.judge(session, rollout_id, now=now, cadence=DEMO)
+    assert first is not None and second is not None
+    with sessions.begin() as session:
+        assert guarding.settle(session, first, now=now, cadence=DEMO) == "hold"
+    with sessions.begin() as session:
+        assert guarding.settle(session, second, now=now, cadence=DEMO) == "overtaken"
+    assert sum(row(sessions, rollout_id).guard["units"]) == 200
+
+
+def test_the_guard_continues_bit_identically_from_its_row(sessions: sessionmaker[Session]) -> None:
+    """What Postgres gives back is what was put in, to the last bit of every number."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    now = serve(sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=300) + timedelta(seconds=4)
+    with sessions() as session:
+        judged = guarding.judge(session, rollout_id, now=now, cadence=DEMO)
+    assert judged is not None
+    with sessions.begin() as session:
+        guarding.settle(session, judged, now=now, cadence=DEMO)
+    stored = row(sessions, rollout_id).guard["sequential"]
+    assert json.dumps(stored, sort_keys=True) == json.dumps(judged.state, sort_keys=True)
+
+
+def test_a_paused_rollout_is_still_guarded_and_resumes_where_it_was(sessions: sessionmaker[Session]) -> None:
+    """Pausing keeps the variants; the guard rolls a harmful one back all the same."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    with sessions.begin() as session:
+        rollout.pause(session, rollout_id, by="cli:ann", reason="release", now=NOON)
+    with sessions.begin() as session, pytest.raises(ForbiddenTransitionError):
+        rollout.pause(session, rollout_id, by="cli:ann", reason="again", now=NOON)
+    now = serve(
+        sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=200, fails=lambda candidate, rng: candidate
+    )
+    assert look(sessions, rollout_id, now + timedelta(seconds=4)) == "rollback"
+
+    other = begin(sessions, add_proposal(sessions, add_app(sessions, "other")))
+    with sessions.begin() as session:
+        rollout.pause(session, other, by="cli:ann", reason="release", now=NOON)
+        rollout.resume(session, other, by="cli:ann", reason="released", now=NOON)
+    assert row(sessions, other).state is RolloutState.RUNNING
+    with sessions.begin() as session, pytest.raises(ForbiddenTransitionError):
+        rollout.resume(session, other, by="cli:ann", reason="again", now=NOON)
+
+
+def test_an_outage_of_both_arms_moves_nothing(sessions: sessionmaker[Session]) -> None:
+    """Everything fails for everybody: that says nothing about the change."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    now = serve(
+        sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=1500, fails=lambda candidate, rng: True
+    )
+    assert look(sessions, rollout_id, now + timedelta(seconds=4)) == "hold"
+
+
+def test_a_completed_rollout_can_be_taken_back_by_hand(sessions: sessionmaker[Session]) -> None:
+    """The configuration gets its former value again, on record."""
+    app_id = add_app(sessions)
+    proposal_id = add_proposal(sessions, app_id)
+    rollout_id = begin(sessions, proposal_id)
+    with sessions.begin() as session:
+        for _ in range(2):
+            rollout.promote(session, rollout_id, by="cli:ann", reason="now", now=NOON, cadence=DEMO)
+    with sessions.begin() as session, pytest.raises(rollout.NoFurtherStageError, match="100 %"):
+        rollout.promote(session, rollout_id, by="cli:ann", reason="now", now=NOON, cadence=DEMO)
+    with sessions.begin() as session:
+        assert rollout.complete(session, rollout_id, now=NOON)
+    with sessions.begin() as session:
+        rollout.roll_back(session, rollout_id, by="cli:ann", reason="customers complain", now=NOON)
+    with sessions() as session:
+        assert session.get_one(App, app_id).config["prompt.a"] == "v12"
+        events = session.scalars(select(RolloutEvent.kind).order_by(RolloutEvent.id)).all()
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert events == ["start", "promote", "promote", "complete", "rollback"]
+    assert actions.count("app.config") == 2
+    assert status(sessions, proposal_id) is ProposalStatus.ROLLED_BACK
+    with sessions.begin() as session, pytest.raises(ForbiddenTransitionError):
+        rollout.roll_back(session, rollout_id, by="cli:ann", reason="again", now=NOON)
+
+
+def test_runs_around_a_change_of_share_are_left_out(sessions: sessionmaker[Session]) -> None:
+    """The app may still serve what it was told a moment ago; runs from before keep their own share."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    early = serve(sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=100)
+    with sessions.begin() as session:
+        rollout.promote(session, rollout_id, by="cli:ann", reason="now", now=early, cadence=DEMO)
+    serve(sessions, rollout_id, start=early, requests=100)  # within the two seconds after
+    now = serve(sessions, rollout_id, start=early + DEMO.transition, requests=50)
+    with sessions() as session:
+        judged = guarding.judge(session, rollout_id, now=now + timedelta(seconds=4), cadence=DEMO)
+    assert judged is not None
+    assert sum(judged.units) == 50
+    assert sum(stage[1] + stage[2] for stage in judged.state["stages"]) == 150
+
+
+def test_an_unknown_rollout_is_named(sessions: sessionmaker[Session]) -> None:
+    """The error says what does not exist and where to look."""
+    with sessions.begin() as session, pytest.raises(NotFoundError, match="there is no rollout 9999"):
+        rollout.pause(session, 9999, by="cli:ann", reason="x", now=NOON)
+    assert CHANGE.hash == CHANGE.model_copy().hash
