@@ -43,7 +43,7 @@ class HttpTarget(BaseModel):
     url: str = Field(pattern=r"^https?://")
     headers: dict[str, str] = Field(default_factory=dict)
     body: Any = Field(default_factory=lambda: {"inputs": "{inputs}", "config": "{config}"})
-    """JSON; a text that is just `{inputs}`, `{config}` or `{inputs.name}` becomes that value; inside a text, its text."""
+    """JSON. A text that is `{inputs}`, `{config}` or `{inputs.name}` becomes that value, inside a text its text."""
     timeout_s: float = Field(default=30, gt=0, le=300)
 
 

@@ -72,6 +72,8 @@ class ValidationResult(Base):
     candidate: Mapped[Json]
     """The same with the change applied."""
     repeats: Mapped[int] = mapped_column(server_default="1")
+    smoke: Mapped[int] = mapped_column(server_default="0")
+    """Cases of the stratified sample that runs first and may stop the rest; 0 for none."""
     total: Mapped[int]
     """Case × arm × repeat executions that this run needs."""
     remaining: Mapped[int]
