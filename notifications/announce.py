@@ -68,7 +68,8 @@ ABOUT_PROPOSAL: dict[Event, tuple[Callable[[EventView], Rendered], str]] = {
     ),
     Event.IMPLEMENTED: (
         render.implemented,
-        "A small hold-back stays on the old configuration until it is measured what the change was really worth.",
+        "It is part of the app's configuration from now on. What it was worth was measured against a hold-back, and "
+        "teaches the next prediction.",
     ),
 }
 

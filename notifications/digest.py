@@ -12,7 +12,7 @@ from core.settings import Settings
 from core.states import LIVE_ROLLOUTS, JobState, ProposalStatus, RolloutState
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
-from db.models.evaluation import ImprovementImpact, MetaEvaluationRun
+from db.models.evaluation import ImprovementImpact
 from db.models.jobs import Job
 from db.models.metrics import MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
@@ -127,7 +127,7 @@ def collect(
         end=now,
         checks=_checks(session, app, start=start, now=now, settings=settings),
         runs=sum(hour.runs for hour in today),
-        quality=_quality(session, app, now=now, today=today, yesterday=yesterday),
+        quality=_quality(today, yesterday),
         decisions=tuple(
             gather.proposal_view(session, row)
             for row in _proposals(session, app, ProposalStatus.AWAITING_APPROVAL, since=None)
@@ -230,23 +230,9 @@ def _checks(session: Session, app: App, *, start: datetime, now: datetime, setti
     return ChecksView(ran=ran or 0, due=checks_due(first, last, period) if last > first else 0)
 
 
-def _quality(
-    session: Session, app: App, *, now: datetime, today: list[Hour], yesterday: list[Hour]
-) -> QualityView | None:
-    run = session.scalars(
-        select(MetaEvaluationRun)
-        .where(
-            MetaEvaluationRun.app_id == app.id,
-            MetaEvaluationRun.window_end > now - DAY,
-            MetaEvaluationRun.window_end <= now,
-            MetaEvaluationRun.quality_score.is_not(None),
-        )
-        .order_by(MetaEvaluationRun.day.desc())
-        .limit(1)
-    ).one_or_none()
-    if run is not None and run.quality_score is not None:
-        compared = run.vs_previous_day.get("quality_score", {})
-        significant = compared.get("significant")
-        return QualityView(run.quality_score, compared.get("delta"), None if significant is None else not significant)
-    measured = table.quality(today, yesterday)
-    return QualityView(*measured) if measured else None
+def _quality(today: list[Hour], yesterday: list[Hour]) -> QualityView | None:
+    score = table.quality(today)
+    if score is None:
+        return None
+    delta, low, high = table.contrast(score, table.quality(yesterday))
+    return QualityView(score.value, delta, None if low is None or high is None else low <= 0 <= high)

@@ -16,6 +16,14 @@ from notifications.views import AlertView, ImpactView, ProposalView, RolloutView
 from notifications.wording import plain
 
 REASONS_SHOWN = 6
+STEPS = {
+    "start": "started",
+    "promote": "promoted",
+    "pause": "paused",
+    "resume": "resumed",
+    "rollback": "rolled back",
+    "complete": "completed",
+}
 CASES_SHOWN = 6
 
 
@@ -115,7 +123,7 @@ def rollout_view(session: Session, row: Rollout, title: str) -> RolloutView:
 
 def step_words(step: RolloutEvent) -> str:
     """Return a step of a rollout in words: `promoted, 10 → 50 %`."""
-    kind = step.kind.replace("_", " ")
+    kind = STEPS.get(step.kind, step.kind.replace("_", " "))
     if step.from_percent == step.to_percent:
         return f"{kind} at {step.to_percent} %"
     return f"{kind}, {step.from_percent} → {step.to_percent} %"

@@ -166,7 +166,9 @@ def implemented(view: EventView) -> Rendered:
         subject=f"implemented: {proposal.title}",
         occasion="change implemented",
         heading=f"Implemented: {proposal.title}",
-        lead="The change passed every stage of its rollout and now serves all traffic.",
+        lead="The change passed every stage of its rollout and now serves all traffic."
+        if view.rollout is None or view.rollout.state != "holdback"
+        else "The change passed every stage of its rollout and serves all traffic but a small hold-back.",
         tone="good",
         action=("See the rollout", where),
         command=None,
@@ -324,6 +326,7 @@ def _environment() -> Environment:
     environment.globals.update(
         figure=figure,
         change=wording.change,
+        label=wording.label,
         percent=percent,
         moment=wording.moment,
         clock=wording.clock,
@@ -463,10 +466,11 @@ def _metric_tone(metric: MetricView) -> str:
 
 
 def _against(metric: MetricView) -> str:
-    said = wording.change(metric.metric, metric.vs_baseline)
+    said = wording.change(metric.metric, metric.vs_baseline, fine=True)
     if metric.low is None or metric.high is None:
         return said
-    return f"{said} [{wording.change(metric.metric, metric.low)}, {wording.change(metric.metric, metric.high)}]"
+    ends = [wording.change(metric.metric, end, fine=True, unit=False) for end in (metric.low, metric.high)]
+    return f"{said} [{ends[0]}, {ends[1]}]"
 
 
 def _worth(impact: ImpactView) -> str:
@@ -483,8 +487,13 @@ def _worth(impact: ImpactView) -> str:
 
 
 def _text_table(view: DigestView) -> Laid:
-    rows = [("metric", "24 h", "vs yesterday", "vs baseline (95 % CI)")] + [
-        (_words(m.metric), figure(m.metric, m.value), wording.change(m.metric, m.vs_yesterday), _against(m))
+    rows = [("", "24 h", "vs yesterday", "vs baseline (95 % CI)")] + [
+        (
+            wording.label(m.metric),
+            figure(m.metric, m.value, fine=True),
+            wording.change(m.metric, m.vs_yesterday, fine=True),
+            _against(m),
+        )
         for m in view.metrics
     ]
     clean = [tuple(plain(cell, 40) for cell in row) for row in rows]

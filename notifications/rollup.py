@@ -70,11 +70,22 @@ def _tell(
         .order_by(MonitoringAlert.fired_at, MonitoringAlert.id)
         .with_for_update()
     ).all()
+    over = session.scalars(
+        select(MonitoringAlert)
+        .where(
+            MonitoringAlert.app_id == app.id,
+            MonitoringAlert.severity == Severity.HIGH,
+            MonitoringAlert.emailed_at.is_not(None),
+            MonitoringAlert.resolved_at >= since,
+            MonitoringAlert.resolved_at < end,
+        )
+        .order_by(MonitoringAlert.id)
+    ).all()
     view = HourlyView(
         site=site_of(app, settings),
         start=since,
         end=end,
-        alerts=tuple(gather.alert_view(row) for row in alerts),
+        alerts=tuple(gather.alert_view(row) for row in (*alerts, *over)),
         proposals=tuple(
             gather.proposal_view(session, row)
             for row in session.scalars(

@@ -20,6 +20,10 @@ FEWEST_HOURS = 3
 """Hours below which nothing is said about how they differ."""
 
 
+QUALITY_WEIGHTS = {"fact_accuracy": 0.4, "guardrail_pass": 0.3, "sla_compliance": 0.2, "error_free": 0.1}
+"""What the score is made of, as in the daily evaluation; shares of what the app does not measure go to the rest."""
+
+
 @dataclass(frozen=True)
 class Hour:
     """What one hour, or the part of one, counted."""
@@ -76,8 +80,12 @@ def contrast(now: Ratio | None, then: Ratio | None) -> tuple[float | None, float
 
 def metric_table(day: Sequence[Hour], yesterday: Sequence[Hour], baseline: Sequence[Hour]) -> tuple[MetricView, ...]:
     """Return the table's lines; a metric without a single unit today is left out."""
-    keys = score_keys(day)
-    lines = [_line(key, *(_scores(hours, key) for hours in (day, yesterday, baseline))) for key in keys]
+    lines = []
+    score = quality(day)
+    if score is not None:
+        delta, low, high = contrast(score, quality(baseline))
+        lines.append(MetricView("quality", score.value, contrast(score, quality(yesterday))[0], delta, low, high))
+    lines += [_line(key, *(_scores(hours, key) for hours in (day, yesterday, baseline))) for key in score_keys(day)]
     for metric, parts in (
         ("error_rate", [[(h.errors, h.finished) for h in hours] for hours in (day, yesterday, baseline)]),
         ("sla_compliance", [[(h.sla_met, h.finished) for h in hours] for hours in (day, yesterday, baseline)]),
@@ -105,33 +113,22 @@ def score_keys(day: Sequence[Hour]) -> list[str]:
     return sorted(counts, key=lambda key: (-counts[key], key))[:KEYS_SHOWN]
 
 
-def quality(day: Sequence[Hour], yesterday: Sequence[Hour]) -> tuple[float, float | None, bool | None] | None:
-    """Return (value, difference from yesterday, within noise) of the mean over the feedback keys that lie in [0, 1].
-
-    Where the evaluation of the day has a score, that one is shown instead.
-    """
-    today: list[Ratio] = []
-    before: list[Ratio] = []
-    for key in score_keys(day):
-        now, then = ratio(_scores(day, key)), ratio(_scores(yesterday, key))
-        if now is None or not 0 <= now.value <= 1:
-            continue
-        today.append(now)
-        if then is not None:
-            before.append(then)
-    if not today:
+def quality(hours: Sequence[Hour]) -> Ratio | None:
+    """Return the score of a window: the weighted mean of what of `QUALITY_WEIGHTS` is measured, in [0, 1]."""
+    parts = {
+        "sla_compliance": ratio([(h.sla_met, h.finished) for h in hours]),
+        "error_free": ratio([(h.finished - h.errors, h.finished) for h in hours]),
+        **{key: ratio(_scores(hours, key)) for key in ("fact_accuracy", "guardrail_pass")},
+    }
+    known = [(QUALITY_WEIGHTS[name], part) for name, part in parts.items() if part is not None]
+    weight = sum(share for share, _ in known)
+    if not known:
         return None
-    value = _mean(today)
-    if len(before) != len(today):
-        return value.value, None, None
-    delta, low, high = contrast(value, _mean(before))
-    return value.value, delta, None if low is None or high is None else low <= 0 <= high
-
-
-def _mean(ratios: Sequence[Ratio]) -> Ratio:
-    count = len(ratios)
-    known = [r.variance for r in ratios if r.variance is not None]
-    return Ratio(sum(r.value for r in ratios) / count, sum(known) / count**2 if len(known) == count else None)
+    variances = [(share / weight) ** 2 * part.variance for share, part in known if part.variance is not None]
+    return Ratio(
+        sum(share * part.value for share, part in known) / weight,
+        sum(variances) if len(variances) == len(known) else None,
+    )
 
 
 def _line(

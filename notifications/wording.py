@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 TEXT_CAP = 400
 """Characters of any one text in a mail: a megabyte of traceback is evidence, not prose."""
 
-_SPACES = re.compile(r"\s+")
+_SPACES = re.compile(" +")  # a narrow no-break space between a figure and its unit stays
 _PERCENT = frozenset({"error_rate", "sla_compliance", "error_free", "sla_met"})
 _SECONDS = frozenset({"latency_p50", "latency_p95", "latency_p99"})
 _LOWER_IS_BETTER = frozenset(
@@ -33,40 +33,62 @@ def plain(text: str, cap: int = TEXT_CAP) -> str:
     return line if len(line) <= cap else line[: cap - 1].rstrip() + "…"
 
 
+_LABELS = {
+    "error_rate": "Error rate",
+    "error_free": "Error-free",
+    "sla_compliance": "SLA compliance",
+    "sla_met": "SLA met",
+    "latency_p95": "p95 latency",
+    "cost_per_1k": "Cost / 1k runs",
+    "quality": "Quality score",
+}
+
+
+def label(metric: str) -> str:
+    """Return what a metric is called in a table."""
+    words = plain(metric.replace("_", " "), 40)
+    return _LABELS.get(metric) or words[:1].upper() + words[1:]
+
+
 def lower_is_better(metric: str) -> bool:
     """Tell whether less of the metric is good news."""
     return metric in _LOWER_IS_BETTER
 
 
-def figure(metric: str, value: float | None) -> str:
-    """Return a value of a metric with its unit: `0.71`, `12.3 %`, `2.8 s`, `$4.12`."""
+def figure(metric: str, value: float | None, *, fine: bool = False) -> str:
+    """Return a value of a metric with its unit: `0.71`, `12.3 %`, `2.8 s`, `$4.12`.
+
+    Args:
+        fine: three decimals where two are usual: in a table, where small differences are compared.
+    """
     if value is None:
         return "no data"
     if metric in _PERCENT:
         return _number(value * 100) + f"{NARROW}%"
     if metric in _SECONDS:
-        return f"{_number(value * 1000)}{NARROW}ms" if value < 1 else f"{value:.1f}{NARROW}s"
+        return f"{_number(value * 1000)}{NARROW}ms" if abs(value) < 0.1 else f"{value:.2g}{NARROW}s"
     if metric == "latency_ms":
         return f"{_number(value)}{NARROW}ms"
     if metric in ("cost", "cost_per_1k"):
         return f"${value:,.2f}"
-    if metric in ("volume", "tokens", "runs"):
+    if metric in ("volume", "tokens", "runs") or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}" if fine else f"{value:.2f}"
 
 
-def change(metric: str, delta: float | None) -> str:
-    """Return a difference of two values of a metric, signed: `−0.01`, `+1.2 pt`, `+130 ms`."""
+def change(metric: str, delta: float | None, *, fine: bool = False, unit: bool = True) -> str:
+    """Return a difference of two values of a metric, signed: `−0.01`, `+1.2 pt`, `+130 ms`; `±0` where it is none."""
     if delta is None:
         return "–"
-    sign = "+" if delta > 0 else MINUS if delta < 0 else "±"
+    said = figure(metric, abs(delta), fine=fine)
+    if said == "0.00":
+        said = f"{abs(delta):.3f}"
     if metric in _PERCENT:
-        return f"{sign}{_number(abs(delta) * 100)}{NARROW}pt"
-    digits = figure(metric, abs(delta))
-    if digits == "0.00":
-        digits = f"{abs(delta):.3f}"
-    known = any(digit in digits for digit in "123456789")
-    return f"{sign}{digits}" if known else f"±{figure(metric, 0.0)}"
+        said = f"{_number(abs(delta) * 100)}{NARROW}pt"
+    if not any(digit in said for digit in "123456789"):
+        return "±0"
+    sign = "+" if delta > 0 else MINUS
+    return sign + (said if unit else said.partition(NARROW)[0])
 
 
 def percent(value: float | None) -> str:
