@@ -20,7 +20,7 @@ from workers.queues import CONCURRENCY, QUEUES
 SERVICES, APPS = 1, 2
 """Stages: apps are stopped before the services they work on."""
 
-GRACE_S = {SERVICES: 4.0, APPS: 10.0}
+GRACE_S = {SERVICES: 3.5, APPS: 9.0}
 """Longest wait by stage; together they keep the promise to stop within 15 seconds."""
 
 PYTHON = (sys.executable, "-P", "-m")  # -P: a folder `core` where the user stands must not shadow ours
@@ -125,7 +125,7 @@ def workers(folder: StateFolder, env: Mapping[str, str]) -> list[Spec]:
             f"worker-{queue}",
             (
                 *CELERY, "worker", "-Q", queue, "-n", f"{queue}@%h", "--without-gossip", "--without-mingle",
-                "-O", "fair", "-c", str(CONCURRENCY.get(queue, 1)), "-I", "workers.embedded.ready",
+                "-O", "fair", "-c", str(CONCURRENCY.get(queue, 1)), "-I", "workers.embedded.worker",
             ),
             env, ready=said_ready(folder.run / f"{queue}.ready"), stage=APPS,
         )
