@@ -1,0 +1,51 @@
+"""Apps as people see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from db.models.apps import App
+
+
+class AppRecord(BaseModel):
+    """One monitored app."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    source: str
+    project: str
+    sla_ms: int
+    notify: list[str]
+    timezone: str
+    enabled: bool
+    objectives: dict[str, Any]
+    target: dict[str, Any]
+    config: dict[str, Any]
+    allowed: dict[str, Any]
+    created_at: datetime
+
+
+def list_apps(session: Session) -> list[AppRecord]:
+    """Return all apps by name."""
+    return [AppRecord.model_validate(row) for row in session.scalars(select(App).order_by(App.name))]
+
+
+def get_app(session: Session, name: str) -> AppRecord:
+    """Return one app.
+
+    Raises:
+        NotFoundError: there is no such app.
+    """
+    row = session.scalars(select(App).where(App.name == name)).one_or_none()
+    if row is None:
+        names = ", ".join(app.name for app in list_apps(session)) or "none yet"
+        raise NotFoundError(f"there is no app {name!r}; there is: {names}")
+    return AppRecord.model_validate(row)
