@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from traces.embedded import EmbeddedSource
-
 from agents.research import investigation, record, subject
 from core.settings import settings
+from traces.embedded import EmbeddedSource
 from workers.runner import RunningJob, fleet_task
 
 

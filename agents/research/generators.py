@@ -7,7 +7,7 @@ the app's own configuration, and every change passes `check_allowed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +34,8 @@ class Situation:
     allowed: Mapping[str, Any]
     """`AllowedKey` as JSON by configuration key."""
     sla_ms: int
+    tried: Mapping[str, str] = field(default_factory=dict)
+    """Changes that fell recently, by hash: how."""
 
     def rules(self) -> list[tuple[str, AllowedKey]]:
         """Return the allowed keys with their rules, by name."""
@@ -140,34 +142,27 @@ def raise_bound(situation: Situation) -> list[Hypothesis]:
     """
     found: list[Hypothesis] = []
     for key, rule in situation.rules():
-        if rule.bounds is None:
+        patterns = [entry for entry in situation.evidence.errors if entry.kind == rule.bounds]
+        if rule.bounds is None or not patterns:
             continue
         value = situation.config.get(key)
-        pattern_count = [entry for entry in situation.evidence.errors if entry.kind == rule.bounds]
-        share = sum(entry.share for entry in pattern_count)
-        title = f"Raise {key}"
-        cites = [situation.cause.id, *(entry.id for entry in pattern_count)]
+        share = sum(entry.share for entry in patterns)
+        cites = [situation.cause.id, *(entry.id for entry in patterns)]
+        reason, to = None, None
         if share < DOMINATES:
-            if pattern_count:
-                reason = f"only {share:.0%} of the failing runs end in {rule.bounds}"
-                found.append(Hypothesis(kind="raise_bound", title=title, change=None, cites=cites, rejected=reason))
-            continue
-        if rule.when and not situation.governs(key, rule):
+            reason = f"only {share:.0%} of the failing runs end in {rule.bounds}"
+        elif rule.when and not situation.governs(key, rule):
             reason = f"{key} governs {_words(rule)}, and the failing runs are {situation.cause.words}"
-            found.append(Hypothesis(kind="raise_bound", title=title, change=None, cites=cites, rejected=reason))
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        elif isinstance(value, bool) or not isinstance(value, int | float):
             reason = f"{key} is {value!r}, not a number"
+        else:
+            to = _raised(value, rule, share * situation.cause.precision)
+            reason = f"{key} is at its maximum of {value} already" if to is None else None
+        if reason is not None or to is None:
+            title = f"Raise {key}"
             found.append(Hypothesis(kind="raise_bound", title=title, change=None, cites=cites, rejected=reason))
             continue
-        to = _raised(value, rule, share * situation.cause.precision)
-        if to is None:
-            reason = f"{key} is at its maximum of {value} already"
-            found.append(Hypothesis(kind="raise_bound", title=title, change=None, cites=cites, rejected=reason))
-            continue
-        risk = "Runs that hit the bound now take longer."
-        if key.endswith("_ms") and to > situation.sla_ms:
-            risk = f"Answers may come later than the SLA of {situation.sla_ms} ms."
+        beyond_sla = key.endswith("_ms") and to > situation.sla_ms
         found.append(
             Hypothesis(
                 kind="raise_bound",
@@ -175,7 +170,9 @@ def raise_bound(situation: Situation) -> list[Hypothesis]:
                 change=Change(type=rule.type, key=key, from_=value, to=to),
                 cites=cites,
                 impact=rule.impact,
-                risk=risk,
+                risk=f"Answers may come later than the SLA of {situation.sla_ms} ms."
+                if beyond_sla
+                else "Runs that hit the bound now take longer.",
             )
         )
     return found
@@ -256,6 +253,8 @@ def _checked(idea: Hypothesis, situation: Situation) -> Hypothesis:
         check_allowed(idea.change, situation.allowed)
     except RefusedChangeError as refusal:
         return idea.model_copy(update={"rejected": str(refusal)})
+    if fell := situation.tried.get(idea.change.hash):
+        return idea.model_copy(update={"rejected": fell})
     return idea
 
 
@@ -289,7 +288,7 @@ def _unhealthy(entry: ValueHealth | None, value: str, evidence: Evidence) -> str
     return None
 
 
-def _raised(value: float, rule: AllowedKey, hit: float) -> ConfigValue | None:
+def _raised(value: float, rule: AllowedKey, hit: float) -> float | None:
     if rule.values is not None:
         numbers: list[float] = [item for item in rule.values if not isinstance(item, str | bool)]
         larger = sorted(item for item in numbers if item > value)

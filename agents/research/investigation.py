@@ -51,6 +51,8 @@ class Subject:
     config: Mapping[str, Any] = field(default_factory=dict)
     allowed: Mapping[str, Any] = field(default_factory=dict)
     changes: Sequence[ConfigChange] = ()
+    tried: Mapping[str, str] = field(default_factory=dict)
+    """Changes that fell recently, by hash: how."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
     )
     if not records:
         return Finding(evidence, laid_out)
-    situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms)
+    situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms, subject.tried)
     return Finding(evidence, laid_out, hypotheses(situation), conclusive=records[0].p_value < CONCLUSIVE)
 
 

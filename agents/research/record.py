@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -18,9 +18,6 @@ from core.states import ProposalStatus
 from db.models.alerts import AlertEvent
 from db.repositories import jobs, proposals
 from db.repositories.jobs import Claim
-
-TRIED_WITHIN = timedelta(hours=24)
-"""A change that fell so recently is not proposed again; later the world may have changed."""
 
 
 def record(
@@ -44,7 +41,7 @@ def record(
         return []
     proposals.lock_app(session, subject.app_id)
     summary = root_cause(cause, evidence)
-    ideas = _without_fallen(session, subject, finding.hypotheses, now)
+    ideas = finding.hypotheses
     viable = [idea for idea in ideas if idea.rejected is None and idea.change is not None]
     causes = [entry.model_dump(mode="json") for entry in evidence.causes]
     twin = proposals.open_twin(
@@ -85,19 +82,6 @@ def record(
         jobs.enqueue(session, key=key, kind="validation.start", args={"proposal_id": first}, parent=parent)
     _event(session, subject, now, causes=causes, summary=summary, proposal_ids=made, attached=False)
     return made
-
-
-def _without_fallen(session: Session, subject: Subject, ideas: list[Hypothesis], now: datetime) -> list[Hypothesis]:
-    tried = proposals.fallen(session, app_id=subject.app_id, since=now - TRIED_WITHIN)
-    kept: list[Hypothesis] = []
-    for idea in ideas:
-        earlier = tried.get(idea.change.hash) if idea.change and idea.rejected is None else None
-        if earlier is None:
-            kept.append(idea)
-        else:
-            reason = f"tried before as proposal {earlier[0]}: {str(earlier[1]).replace('_', ' ')}"
-            kept.append(idea.model_copy(update={"rejected": reason}))
-    return kept
 
 
 def _fields(

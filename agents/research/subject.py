@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from sqlalchemy import or_, select
@@ -15,7 +16,9 @@ from core.errors import PermanentError
 from core.states import AlertState
 from db.models.access import AuditEntry
 from db.models.alerts import MonitoringAlert
-from db.models.apps import App, Project
+from db.models.apps import App
+from db.repositories import proposals
+from db.repositories.projects import monitored_project
 from traces.source import TraceRun, TraceSource
 
 LOOKBACK = timedelta(days=14)
@@ -24,13 +27,19 @@ LOOKBACK = timedelta(days=14)
 CHANGE_LOOKBACK = timedelta(hours=24)
 """How old a change of configuration may be and still be looked at."""
 
-MAX_RUNS = 20_000
-"""Runs of either window; the latest are taken."""
+MAX_RUNS = 8_000
+"""Runs of either window: enough for any cause that matters, read in about a second."""
+
+SPANS = 8
+"""A longer bad window is read in so many stretches, so that its beginning is seen too."""
 
 MIN_BASELINE = 100
 """With fewer runs left, the baseline keeps the stretches in which the same metric was bad before."""
 
 MAX_CHANGES = 50
+
+TRIED_WITHIN = timedelta(hours=24)
+"""A change that fell so recently is not proposed again; later the world may have changed."""
 
 Span = tuple[datetime, datetime]
 
@@ -43,7 +52,7 @@ def read(session: Session, alert_id: int, *, now: datetime) -> tuple[Subject, UU
     """Read an alert's investigation.
 
     Returns:
-        (subject, id of the app's project or None where nothing was ever sent, end of the bad window, stretches in
+        (subject, id of the app's project or None where there is none to read, end of the bad window, stretches in
         which the same metric was bad before).
 
     Raises:
@@ -53,7 +62,7 @@ def read(session: Session, alert_id: int, *, now: datetime) -> tuple[Subject, UU
     if alert is None:
         raise UnknownAlertError(f"there is no alert {alert_id}; `metamon alerts list` shows what there is")
     app = session.get_one(App, alert.app_id)
-    project = session.scalar(select(Project.id).where(Project.name == app.project))
+    project = monitored_project(session, app)
     is_open = alert.state in (AlertState.PENDING, AlertState.FIRING)
     end = now if is_open else max(alert.window_end, alert.window_start)
     subject = Subject(
@@ -67,8 +76,12 @@ def read(session: Session, alert_id: int, *, now: datetime) -> tuple[Subject, UU
         config=app.config,
         allowed=app.allowed,
         changes=_changes(session, app.name, alert.window_start, end),
+        tried={
+            change: f"tried before as proposal {proposal}: {str(how).replace('_', ' ')}"
+            for change, (proposal, how) in proposals.fallen(session, app_id=app.id, since=now - TRIED_WITHIN).items()
+        },
     )
-    return subject, project, end, _bad_spans(session, alert)
+    return subject, project.id if project else None, end, _bad_spans(session, alert)
 
 
 def windows(
@@ -76,6 +89,9 @@ def windows(
 ) -> tuple[list[TraceRun], list[TraceRun]]:
     """Return the runs of the bad window and of its baseline, the latest of each, outside any transaction."""
     bad = source.runs(project, start, end, limit=MAX_RUNS)
+    if len(bad) == MAX_RUNS:
+        edges = [start + (end - start) * step / SPANS for step in range(SPANS + 1)]
+        bad = [run for low, high in pairwise(edges) for run in source.runs(project, low, high, limit=MAX_RUNS // SPANS)]
     baseline = source.runs(project, start - LOOKBACK, start, limit=MAX_RUNS)
     healthy = [run for run in baseline if not any(low <= run.start_time < high for low, high in excluded)]
     return bad, healthy if len(healthy) >= MIN_BASELINE else baseline

@@ -22,7 +22,9 @@ FAULTS = [
 def research(traffic: Traffic, metric: str, deployed: tuple[str, Any, Any] | None) -> Finding:
     """Investigate the traffic with a log that also holds changes which are innocent."""
     changes = [
-        ConfigChange(id="change-2", at=START - timedelta(hours=3), actor="cli:ann", key="retrieval.k", before=3, after=4)
+        ConfigChange(
+            id="change-2", at=START - timedelta(hours=3), actor="cli:ann", key="retrieval.k", before=3, after=4
+        )
     ]
     config = dict(CONFIG)
     if deployed:
@@ -30,17 +32,30 @@ def research(traffic: Traffic, metric: str, deployed: tuple[str, Any, Any] | Non
         config[key] = after
         changes.insert(0, ConfigChange(id="change-1", at=START, actor="cli:bob", key=key, before=before, after=after))
     subject = Subject(
-        alert_id=1, app_id=1, app="fa-ai", metric=metric, window_start=START, opened_at=START, sla_ms=300,
-        config=config, allowed=ALLOWED, changes=changes,
+        alert_id=1,
+        app_id=1,
+        app="fa-ai",
+        metric=metric,
+        window_start=START,
+        opened_at=START,
+        sla_ms=300,
+        config=config,
+        allowed=ALLOWED,
+        changes=changes,
     )
     return investigate(subject, *traffic.split())
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("plan_is_model", [False, True])
 @pytest.mark.parametrize(("fault", "metric", "truth", "deployed"), FAULTS)
 def test_the_cause_is_exactly_the_injected_one(
-    fault: str, metric: str, truth: dict[str, str], deployed: tuple[str, Any, Any] | None, seed: int, plan_is_model: bool
+    fault: str,
+    metric: str,
+    truth: dict[str, str],
+    deployed: tuple[str, Any, Any] | None,
+    seed: int,
+    plan_is_model: bool,
 ) -> None:
     """Twelve seconds of bad traffic are enough, also where the plan decides the model."""
     finding = research(Traffic(fault=fault, seed=seed, plan_is_model=plan_is_model), metric, deployed)
@@ -60,7 +75,8 @@ def test_a_stale_index_is_reverted() -> None:
     assert titles(finding) == ["Revert index.emea to 2026-10"]
     assert [idea.title for idea in finding.hypotheses if idea.rejected] == ["Revert retrieval.k to 3"]
     change = finding.hypotheses[0].change
-    assert change is not None and (change.key, change.from_, change.to) == ("index.emea", "2026-11", "2026-10")
+    assert change is not None
+    assert (change.key, change.from_, change.to) == ("index.emea", "2026-11", "2026-10")
 
 
 def test_a_slow_provider_gets_more_time_first_and_is_routed_around_second() -> None:
@@ -79,14 +95,21 @@ def test_a_bad_prompt_is_reverted_with_or_without_a_log(logged: bool) -> None:
     if not logged:
         config = {**CONFIG, "prompt.b": "v13"}
         subject = Subject(
-            alert_id=1, app_id=1, app="fa-ai", metric="guardrail_pass", window_start=START, opened_at=START,
-            sla_ms=300, config=config, allowed=ALLOWED,
+            alert_id=1,
+            app_id=1,
+            app="fa-ai",
+            metric="guardrail_pass",
+            window_start=START,
+            opened_at=START,
+            sla_ms=300,
+            config=config,
+            allowed=ALLOWED,
         )
         finding = investigate(subject, *traffic.split())
     assert titles(finding) == ["Revert prompt.b to v12"]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("metric", ["error_rate", "fact_accuracy", "guardrail_pass", "sla_compliance"])
 def test_healthy_traffic_has_no_cause(metric: str, seed: int) -> None:
     """Noise is not explained."""

@@ -1,0 +1,78 @@
+"""Proposals: what research proposes, and a reviewer's decision about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Db, Reviewer, Viewer
+from core.clock import utc_now
+from core.states import ProposalStatus
+from db.queries.proposals import ProposalDetail, ProposalRecord, list_proposals, show_proposal
+
+router = APIRouter(prefix="/proposals")
+
+ProposalId = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+class Decision(BaseModel):
+    """What a reviewer says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=2000)
+
+
+class Rejection(BaseModel):
+    """A rejection needs its reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+@router.get("")
+def index(
+    _: Viewer,
+    sessions: Db,
+    *,
+    app: Annotated[str | None, Query(max_length=200)] = None,
+    status: ProposalStatus | None = None,
+    alert_id: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> list[ProposalRecord]:
+    """List proposals, newest first; `before` an id for the next page."""
+    with sessions() as session:
+        return list_proposals(session, app=app, status=status, alert_id=alert_id, before=before, limit=limit)
+
+
+@router.get("/{proposal_id}")
+def show(proposal_id: ProposalId, _: Viewer, sessions: Db) -> ProposalDetail:
+    """Return one proposal with its evidence, what was ruled out, and what came of it."""
+    with sessions() as session:
+        return show_proposal(session, proposal_id)
+
+
+@router.post("/{proposal_id}/approve")
+def approve(proposal_id: ProposalId, decision: Decision, bearer: Reviewer, sessions: Db) -> ProposalDetail:
+    """Approve: the rollout starts. 409 where it is already decided, or not ready."""
+    from agents.review import approve as decide
+
+    with sessions.begin() as session:
+        decide(session, proposal_id, by=bearer.actor, reason=decision.reason, now=utc_now())
+        session.flush()
+        return show_proposal(session, proposal_id)
+
+
+@router.post("/{proposal_id}/reject")
+def reject(proposal_id: ProposalId, decision: Rejection, bearer: Reviewer, sessions: Db) -> ProposalDetail:
+    """Reject for good. 409 where it is already decided."""
+    from agents.review import reject as decide
+
+    with sessions.begin() as session:
+        decide(session, proposal_id, by=bearer.actor, reason=decision.reason, now=utc_now())
+        session.flush()
+        return show_proposal(session, proposal_id)
