@@ -128,7 +128,7 @@ def answer(
         )
         draft = writer.write(ask, prompt, passages, results)
         tokens = provider.usage(prompt.text, len(passages), draft.text)
-        note(text=draft.text, usage_metadata=tokens)
+        note(text=draft.text)
 
     reasons = guardrail.violations(draft.text)
     return {

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from langsmith import Client, RunTree
 
-from demo.app import Kind, Note, Span, answer, route
+from demo.app import BadRequestError, Kind, Note, Span, answer, route
 from demo.config import APP
 from demo.customers import Request, right
 from demo.variants import Variant
@@ -130,8 +130,14 @@ class Desk:
 
 
 def describe(request: Request, variant: Variant) -> dict[str, Any]:
-    """Return a run's metadata: the attributes that research localises over, and the variant the run belongs to."""
-    way = route(request.inputs, variant.config)
+    """Return a run's metadata: the attributes that research localises over, and the variant the run belongs to.
+
+    Where the request cannot even be routed, what is known of the customer is all there is.
+    """
+    try:
+        way = route(request.inputs, variant.config)
+    except BadRequestError:
+        return {"targeting_key": request.customer.key, **variant.metadata}
     return {
         "region": way.region,
         "model": way.model,

@@ -37,12 +37,15 @@ class Variants:
     Args:
         base_url: where the API listens.
         token: an ingest token.
+        timeout_s: how long an answer is waited for.
         clock: monotonic seconds.
     """
 
-    def __init__(self, base_url: str, token: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, base_url: str, token: str, *, timeout_s: float = TIMEOUT_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         provider = OFREPProvider(
-            base_url, headers_factory=lambda: {"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S
+            base_url, headers_factory=lambda: {"Authorization": f"Bearer {token}"}, timeout=timeout_s
         )
         provider.session.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
         provider.session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))

@@ -22,7 +22,7 @@ class Recorder(Client):
         self.kept: list[dict[str, Any]] = []
         self.judged: list[dict[str, Any]] = []
 
-    def create_run(self, name: str, inputs: dict[str, Any], run_type: Any, **fields: Any) -> None:  # type: ignore[override]
+    def create_run(self, name: str, inputs: dict[str, Any], run_type: Any, **fields: Any) -> None:
         """Keep a run."""
         self.kept.append({"name": name, "run_type": run_type, "inputs": inputs, **fields})
 
