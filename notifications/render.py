@@ -29,7 +29,7 @@ from notifications.views import (
     RolloutView,
     Site,
 )
-from notifications.wording import NARROW, count, duration, figure, percent, plain
+from notifications.wording import NBSP, count, duration, figure, percent, plain
 
 Tone = Literal["alarm", "warn", "good", "info"]
 
@@ -233,7 +233,7 @@ def digest(view: DigestView) -> Rendered:
         table=_text_table(view),
         method=(
             f"24 h to {wording.clock(view.end, view.site.zone)}, {count(view.runs, 'run')}. Baseline: the "
-            f"{duration(view.history)} before. Grey: the 95{NARROW}% interval includes zero. "
+            f"{duration(view.history)} before. Grey: the 95{NBSP}% interval includes zero. "
             f"{view.checks.ran} of {view.checks.due} checks ran."
         ),
     )
@@ -301,7 +301,7 @@ def _render(
     text = environment.get_template(f"{name}.txt").render(common)
     return Rendered(
         subject=subject,
-        text=text.strip().replace(NARROW, " ") + "\n",
+        text=text.strip().replace(NBSP, " ") + "\n",
         html="\n".join(line.strip() for line in html.splitlines() if line.strip()) + "\n",
         headers={
             **AUTOMATIC,
@@ -358,7 +358,7 @@ def _point(text: str) -> Laid:
 
 
 def _subject(site: Site, said: str) -> str:
-    return plain(f"[{plain(site.app, 40)}] {said}", SUBJECT_CAP).replace(NARROW, " ")
+    return plain(f"[{plain(site.app, 40)}] {said}", SUBJECT_CAP).replace(NBSP, " ")
 
 
 def _label(app: str) -> str:
@@ -446,8 +446,8 @@ def segments(observed: float, low: float, high: float) -> list[Segment]:
 
 def _stage(rollout: RolloutView) -> str:
     if rollout.state == "holdback":
-        return f"100{NARROW}% but for a hold-back of {rollout.holdback_percent}{NARROW}%"
-    return f"{rollout.percent}{NARROW}%" + (", paused" if rollout.state == "paused" else "")
+        return f"100{NBSP}% but for a hold-back of {rollout.holdback_percent}{NBSP}%"
+    return f"{rollout.percent}{NBSP}%" + (", paused" if rollout.state == "paused" else "")
 
 
 def _next_step(rollout: RolloutView) -> str:
@@ -456,7 +456,7 @@ def _next_step(rollout: RolloutView) -> str:
     if rollout.state == "holdback":
         return "next: its impact is measured, then the hold-back ends"
     following = 50 if rollout.percent < 50 else 100
-    return f"next: {following}{NARROW}% if the guard agrees"
+    return f"next: {following}{NBSP}% if the guard agrees"
 
 
 def _metric_tone(metric: MetricView) -> str:

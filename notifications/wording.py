@@ -9,13 +9,13 @@ from datetime import date, datetime, timedelta, tzinfo
 TEXT_CAP = 400
 """Characters of any one text in a mail: a megabyte of traceback is evidence, not prose."""
 
-_SPACES = re.compile(" +")  # a narrow no-break space between a figure and its unit stays
+_SPACES = re.compile(" +")  # a no-break space between a figure and its unit stays
 _PERCENT = frozenset({"error_rate", "sla_compliance", "error_free", "sla_met"})
 _SECONDS = frozenset({"latency_p50", "latency_p95", "latency_p99"})
 _LOWER_IS_BETTER = frozenset(
     {"error_rate", "latency_ms", "latency_p50", "latency_p95", "latency_p99", "cost", "cost_per_1k", "tokens"}
 )
-NARROW = "\N{NARROW NO-BREAK SPACE}"
+NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "−"
 
 
@@ -64,11 +64,11 @@ def figure(metric: str, value: float | None, *, fine: bool = False) -> str:
     if value is None:
         return "no data"
     if metric in _PERCENT:
-        return _number(value * 100) + f"{NARROW}%"
+        return _number(value * 100) + f"{NBSP}%"
     if metric in _SECONDS:
-        return f"{_number(value * 1000)}{NARROW}ms" if abs(value) < 0.1 else f"{value:.2g}{NARROW}s"
+        return f"{_number(value * 1000)}{NBSP}ms" if abs(value) < 0.1 else f"{value:.2g}{NBSP}s"
     if metric == "latency_ms":
-        return f"{_number(value)}{NARROW}ms"
+        return f"{_number(value)}{NBSP}ms"
     if metric in ("cost", "cost_per_1k"):
         return f"${value:,.2f}"
     if metric in ("volume", "tokens", "runs") or abs(value) >= 1000:
@@ -84,27 +84,27 @@ def change(metric: str, delta: float | None, *, fine: bool = False, unit: bool =
     if said == "0.00":
         said = f"{abs(delta):.3f}"
     if metric in _PERCENT:
-        said = f"{_number(abs(delta) * 100)}{NARROW}pt"
+        said = f"{_number(abs(delta) * 100)}{NBSP}pt"
     if not any(digit in said for digit in "123456789"):
         return "±0"
     sign = "+" if delta > 0 else MINUS
-    return sign + (said if unit else said.partition(NARROW)[0])
+    return sign + (said if unit else said.partition(NBSP)[0])
 
 
 def percent(value: float | None) -> str:
     """Return a relative change in percent, signed: `+12 %`."""
     if value is None:
         return "–"
-    return f"{'+' if value > 0 else MINUS if value < 0 else '±'}{_number(abs(value))}{NARROW}%"
+    return f"{'+' if value > 0 else MINUS if value < 0 else '±'}{_number(abs(value))}{NBSP}%"
 
 
 def span(metric: str, low: float, high: float) -> str:
     """Return a range in the metric's unit, the unit once: `0.93–0.97`, `0.2–1.1 %`."""
     first, second = figure(metric, low), figure(metric, high)
-    number, _, unit = second.partition(NARROW)
-    if unit and first.endswith(NARROW + unit):
-        first = first.removesuffix(NARROW + unit)
-    return f"{first}–{number}{NARROW + unit if unit else ''}"
+    number, _, unit = second.partition(NBSP)
+    if unit and first.endswith(NBSP + unit):
+        first = first.removesuffix(NBSP + unit)
+    return f"{first}–{number}{NBSP + unit if unit else ''}"
 
 
 def expected(metric: str, value: float | None, low: float | None, high: float | None) -> str | None:
@@ -145,8 +145,8 @@ def duration(length: timedelta) -> str:
         if seconds >= size:
             whole, rest = divmod(seconds, size)
             part = rest // smaller
-            return f"{whole}{NARROW}{unit}" + (f" {part}{NARROW}{small_unit}" if part else "")
-    return f"{seconds}{NARROW}s"
+            return f"{whole}{NBSP}{unit}" + (f" {part}{NBSP}{small_unit}" if part else "")
+    return f"{seconds}{NBSP}s"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
