@@ -17,6 +17,7 @@ Plan. Inf. 230, 106116; Waudby-Smith & Ramdas (2024), JRSS-B 86, 1-27.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,15 +90,13 @@ class Baseline:
             y: scores in [0, 1]; shape (n,).
             in_baseline: whose arm counts; shape (n,).
         """
-        from scipy.signal import lfilter
-
         keep = 1 - 1 / self.MEMORY
         mine = y[in_baseline]
         columns = []
         for name, values in (("n", np.ones_like(mine)), ("total", mine), ("squares", mine * mine)):
-            before = getattr(self, name)
-            after = lfilter([1.0], [1.0, -keep], values, zi=[keep * before])[0] if len(mine) else mine
-            path = np.concatenate([[before], after])
+            # Not scipy.signal.lfilter: its import costs every worker more than this loop ever will.
+            walk = accumulate(values.tolist(), lambda sum_, x: sum_ * keep + x, initial=getattr(self, name))
+            path = np.fromiter(walk, dtype=np.float64, count=len(mine) + 1)
             setattr(self, name, float(path[-1]))
             columns.append(path)
         seen: NDArray[np.int64] = np.cumsum(in_baseline) - in_baseline

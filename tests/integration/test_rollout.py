@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from agents import guarding, impact, rollout
 from agents.cadence import DEMO
 from core.errors import ForbiddenTransitionError, NotFoundError, PermanentError
-from core.states import ProposalStatus, RolloutState
+from core.states import JobState, ProposalStatus, RolloutState
 from db.models.access import AuditEntry
 from db.models.apps import App
 from db.models.evaluation import ImprovementImpact
@@ -124,7 +124,7 @@ def test_a_second_rollout_of_the_same_key_waits(sessions: sessionmaker[Session])
     run(job_id, start.handler, owner="a", sessions=sessions)
     with sessions() as session:
         waiting = session.get_one(Job, job_id)
-    assert (waiting.state, waiting.attempts) == (jobs.JobState.QUEUED, 0)
+    assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
     assert status(sessions, second) is ProposalStatus.APPROVED
 
 
@@ -160,7 +160,8 @@ def test_a_good_change_goes_all_the_way_and_its_impact_is_measured(sessions: ses
     app_id = add_app(sessions)
     proposal_id = add_proposal(sessions, app_id)
     rollout_id = begin(sessions, proposal_id)
-    now, done = NOON + timedelta(seconds=3), []
+    now = NOON + timedelta(seconds=3)
+    done: list[str] = []
     for _ in range(12):
         now = serve(
             sessions,
@@ -202,10 +203,13 @@ def test_a_good_change_goes_all_the_way_and_its_impact_is_measured(sessions: ses
     assert (entry.actor, entry.subject) == (f"rollout:{rollout_id}", "app:fa-ai")
     assert entry.detail == {"key": "prompt.a", "from": "v12", "to": "v13"}
     assert worth.method == "holdback"
-    assert worth.measured_low is not None and worth.measured_high is not None and worth.measured_pct is not None
+    assert worth.measured_low is not None
+    assert worth.measured_high is not None
     assert worth.measured_low < 5.3 < worth.measured_high
     assert worth.significant
-    assert worth.roi is not None and worth.roi_low is not None and worth.roi_low < worth.roi
+    assert worth.roi is not None
+    assert worth.roi_low is not None
+    assert worth.roi_low < worth.roi
     assert row(sessions, rollout_id).state is RolloutState.COMPLETED
     assert kinds(sessions).count("notifications.announce") == 1
 
@@ -225,7 +229,7 @@ def test_a_change_that_harms_is_rolled_back_and_the_reason_says_why(sessions: se
                 abandoned=0,
                 sla_met=1,
                 scores={"fact_accuracy": {"n": 1, "sum": 1, "sumsq": 1}},
-            )  # fmt: skip
+            )
         )
     proposal_id = add_proposal(sessions, app_id)
     rollout_id = begin(sessions, proposal_id)
@@ -245,7 +249,8 @@ def test_a_change_that_harms_is_rolled_back_and_the_reason_says_why(sessions: se
     assert (fallen.state, fallen.percent) == (RolloutState.ROLLED_BACK, 0)
     assert fallen.reason is not None
     assert fallen.reason.startswith("fact_accuracy 0.")
-    assert "e-value" in fallen.reason and "≥ 60" in fallen.reason
+    assert "e-value" in fallen.reason
+    assert "≥ 60" in fallen.reason
     assert status(sessions, proposal_id) is ProposalStatus.ROLLED_BACK
     with sessions() as session:
         job = session.scalars(select(Job).where(Job.kind == "notifications.announce")).one()
@@ -259,7 +264,8 @@ def test_a_look_that_is_delivered_twice_takes_its_runs_in_once(sessions: session
     with sessions() as session:
         first = guarding.judge(session, rollout_id, now=now, cadence=DEMO)
         second = guarding.judge(session, rollout_id, now=now, cadence=DEMO)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     with sessions.begin() as session:
         assert guarding.settle(session, first, now=now, cadence=DEMO) == "hold"
     with sessions.begin() as session:
