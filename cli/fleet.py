@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from workers.embedded.folder import StateFolder
 
 STOP_TIMEOUT_S = 25.0
-PORT_LOCK_S = 30.0
 
 
 def register(root: typer.Typer) -> None:
@@ -125,7 +124,7 @@ def up(
 
 def _supervise(folder: StateFolder, *, demo: bool, auto_approve: bool) -> None:
     from core.settings import settings
-    from workers.embedded.fleet import Fleet, make_plan, port_lock
+    from workers.embedded.fleet import Fleet, make_plan
 
     stop, hurry = threading.Event(), threading.Event()
 
@@ -136,19 +135,13 @@ def _supervise(folder: StateFolder, *, demo: bool, auto_approve: bool) -> None:
         signal.signal(number, on_signal)
     err.print(f"Starting a fleet in {folder.path}", markup=False, highlight=False, soft_wrap=True)
     given = settings()
-    ports = port_lock()
-    with contextlib.suppress(TimeoutError):
-        ports.acquire(timeout=PORT_LOCK_S)
-    try:
-        plan = make_plan(folder, given, demo=demo, auto_approve=auto_approve)
-        for name, wanted in {"api": given.api_port, "flower": given.flower_port}.items():
-            if wanted not in (0, plan.settings[f"{name}_port"]):
-                err.print(f"Port {wanted} is taken: {name} moves to {plan.settings[f'{name}_port']}.", highlight=False)
-        fleet = Fleet(folder, plan, given, Screen(stop, demo=plan.settings["demo"]), ports)
-        settings.cache_clear()  # from here on `fleet.json` completes them
-        fleet.run(stop, hurry)
-    finally:
-        ports.release()
+    plan = make_plan(folder, given, demo=demo, auto_approve=auto_approve)
+    for name, wanted in {"api": given.api_port, "flower": given.flower_port}.items():
+        if wanted not in (0, plan.settings[f"{name}_port"]):
+            err.print(f"Port {wanted} is taken: {name} moves to {plan.settings[f'{name}_port']}.", highlight=False)
+    fleet = Fleet(folder, plan, given, Screen(stop, demo=plan.settings["demo"]))
+    settings.cache_clear()  # from here on `fleet.json` completes them
+    fleet.run(stop, hurry)
     err.print("Stopped.")
 
 

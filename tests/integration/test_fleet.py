@@ -114,6 +114,7 @@ def ups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Up]]:
     yield pair
     for up in pair:
         up.kill()
+    for up in pair:
         wait_for(lambda up=up: not family(up.folder), 30)  # type: ignore[misc]
 
 

@@ -6,23 +6,18 @@ migration is noticed, and a Ctrl-C at any time stops everything.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
-
-from filelock import BaseFileLock, FileLock
 
 from core.clock import utc_now
 from core.errors import MetamonError
 from core.settings import Settings
 from workers.embedded import processes
 from workers.embedded.folder import ServiceRecord, StateFolder, record_of
-from workers.embedded.ports import free_port
+from workers.embedded.ports import Ports
 from workers.embedded.postgres import Postgres
 from workers.embedded.redis import EmbeddedRedis
 from workers.embedded.redis import binary as redis_binary
@@ -59,17 +54,13 @@ class Plan:
     """The settings of one run of the fleet: what the user gave, completed."""
 
     settings: dict[str, Any]
+    ports: Ports
     postgres: Postgres | None
     redis: EmbeddedRedis | None
     smtp_port: int | None
     outside: list[ServiceRecord]
     generated_password: bool
     """Whether Flower's password is ours, in the state folder."""
-
-
-def port_lock() -> BaseFileLock:
-    """Return the lock to hold from choosing ports until they are bound: two fleets may start at the same moment."""
-    return FileLock(Path(tempfile.gettempdir()) / f"metamon-ports-{os.geteuid()}.lock", thread_local=False)
 
 
 def bare(url: str) -> str:
@@ -86,18 +77,10 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
     Raises:
         EmbeddedRedisError: no Redis can be started here, and none is configured.
     """
-    taken: set[int] = set()
-
-    def port(preferred: int, host: str = "127.0.0.1") -> int:
-        found = free_port(preferred, host)
-        while found in taken:
-            found = free_port(0, host)
-        taken.add(found)
-        return found
-
+    ports = Ports()
     settings: dict[str, Any] = {
-        "api_port": port(given.api_port, given.api_host),
-        "flower_port": port(given.flower_port, given.flower_host),
+        "api_port": ports.claim(given.api_port, given.api_host),
+        "flower_port": ports.claim(given.flower_port, given.flower_host),
         "sweep_seconds": given.sweep_seconds,
         "bucket_seconds": given.bucket_seconds,
         "demo": demo or given.demo,
@@ -113,7 +96,7 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
     password = given.flower_password.get_secret_value() if given.flower_password else ""
     settings["flower_password"] = password or processes.flower_password(folder)
 
-    plan = Plan(settings, None, None, None, [], generated_password=not password)
+    plan = Plan(settings, ports, None, None, None, [], generated_password=not password)
     for name in ("database", "redis", "smtp"):
         secret = getattr(given, f"{name}_url")
         if secret and (url := secret.get_secret_value()):
@@ -121,14 +104,14 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
             service = "postgres" if name == "database" else name
             plan.outside.append(ServiceRecord(name=service, state="outside", url=bare(url)))
     if "database_url" not in settings:
-        plan.postgres = Postgres(folder.path / "postgres", port(POSTGRES_PORT))
+        plan.postgres = Postgres(folder.path / "postgres", ports.claim(POSTGRES_PORT))
     if "redis_url" not in settings:
         redis_binary()
-        plan.redis = EmbeddedRedis(folder.path / "redis", port(REDIS_PORT))
+        plan.redis = EmbeddedRedis(folder.path / "redis", ports.claim(REDIS_PORT))
         plan.redis.initialise()
         settings["redis_url"] = plan.redis.url()
     if "smtp_url" not in settings:
-        plan.smtp_port = port(SMTP_PORT)
+        plan.smtp_port = ports.claim(SMTP_PORT)
         settings["smtp_url"] = f"smtp://127.0.0.1:{plan.smtp_port}"
     return plan
 
@@ -136,11 +119,8 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
 class Fleet:
     """One run of the fleet in one state folder. The caller holds the folder's lock."""
 
-    def __init__(
-        self, folder: StateFolder, plan: Plan, given: Settings, reporter: Reporter, ports: BaseFileLock
-    ) -> None:
+    def __init__(self, folder: StateFolder, plan: Plan, given: Settings, reporter: Reporter) -> None:
         self.folder = folder
-        self.ports = ports
         self.plan = plan
         self.given = given
         self.reporter = reporter
@@ -171,6 +151,7 @@ class Fleet:
         finally:
             self.supervisor.stop(processes.GRACE_S, hurry)
             self.folder.forget()
+            self.plan.ports.release()
         if self.error is not None:
             raise self.error
 
@@ -188,8 +169,6 @@ class Fleet:
                 self.error = error
                 stop.set()
             return
-        finally:
-            self.ports.release()
         self.reporter.started(self.folder, self.plan)
 
     def _steps(self, stop: threading.Event) -> None:

@@ -98,7 +98,8 @@ def postgres(server: Postgres, env: Mapping[str, str]) -> Spec:
     """Return the embedded Postgres. SIGINT: do not wait for clients."""
     return Spec(
         "postgres", tuple(server.command()), env, f"postgresql://127.0.0.1:{server.port}/metamon",
-        ready=answers_tcp("127.0.0.1", server.port), stop_signal=signal.SIGINT, stage=SERVICES,
+        ready=answers_tcp("127.0.0.1", server.port),
+        stop_signal=signal.SIGINT, death_signal=signal.SIGINT, stage=SERVICES,
     )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def redis(server: EmbeddedRedis, env: Mapping[str, str]) -> Spec:
     """Return the embedded Redis."""
     return Spec(
         "redis", tuple(server.command()), env, f"redis://127.0.0.1:{server.port}/0",
-        ready=answers_tcp("127.0.0.1", server.port), stage=SERVICES,
+        ready=answers_tcp("127.0.0.1", server.port), death_signal=signal.SIGTERM, stage=SERVICES,
     )  # fmt: skip
 
 

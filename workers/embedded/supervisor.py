@@ -61,6 +61,9 @@ class Spec:
     ready: Callable[[Process], bool] | None = None
     """Asked from a thread until it answers True; None: ready when it runs."""
     stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
+    """What it gets when the supervisor was killed. Gentler ones only for who needs nobody else to stop: a worker whose
+    Redis went at the same moment would try to tell it for ever."""
     stage: int = 1
     """Higher stages are stopped first: what works before what it works on."""
 
@@ -186,7 +189,7 @@ class Supervisor:
             try:
                 process.popen = subprocess.Popen(
                     [
-                        sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(spec.stop_signal)),
+                        sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(spec.death_signal)),
                         *spec.command,
                     ],
                     env=dict(spec.env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
