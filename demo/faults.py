@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models import App, AuditEntry, Rollout
-from db.repositories import audit
+from db.repositories import apps, audit
 from db.session import Sessions
 from demo import world
 from demo.config import APP
@@ -100,8 +100,8 @@ class Director:
         if fault.world:
             # Before the commit: a crash in between injects again, to the same effect.
             world.write(self.world_file, {**world.document(self.world_file), **fault.world})
-        for key, value in fault.deploys.items():
-            deploy(session, self.app_id, key, value, by=fault.culprit)
+        # The way anybody deploys: research finds it in the audit log, with who and when.
+        apps.configure(session, APP, fault.deploys, by=fault.culprit)
         audit.record(
             session,
             actor=fault.culprit,
@@ -110,16 +110,6 @@ class Director:
             number=fault.number,
             title=fault.title,
         )
-
-
-def deploy(session: Session, app_id: int, key: str, value: Any, *, by: str) -> None:
-    """Change the app's configuration the way a deployment does, with an entry in the audit log."""
-    app = session.get_one(App, app_id, with_for_update=True)
-    before = app.config.get(key)
-    app.config = {**app.config, key: value}
-    audit.record(
-        session, actor=by, action="app.config", subject=f"app:{app.name}", **{"key": key, "from": before, "to": value}
-    )
 
 
 def injected(session: Session) -> dict[int, datetime]:

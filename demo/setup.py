@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.clock import utc_now
 from core.states import Scope
 from db.models import App
-from db.repositories import flags, golden, projects, tokens
+from db.repositories import apps, golden, projects, tokens
 from db.session import Sessions
 from demo.config import ALLOWED, APP, CONFIG, SLA_MS
 from demo.world import VARIABLE, write
@@ -49,16 +49,12 @@ def ensure_app(sessions: Sessions, place: Place) -> int:
         write(place.world, {})
     target = {"kind": "python", "callable": "demo.app:answer", "env": {VARIABLE: str(place.world)}}
     with sessions() as session, session.begin():
-        app = session.scalars(select(App).where(App.name == APP).with_for_update()).one_or_none()
-        if app is None:
-            app = App(name=APP, project=APP, sla_ms=SLA_MS, config=CONFIG, notify=[NOTIFY])
-            session.add(app)
-        app.allowed = ALLOWED
-        app.target = target
-        session.flush()
-        flags.ensure(session, app)
-        golden.import_set(session, app.id, golden.DEFAULT, parse_lines(GOLDEN.read_text().splitlines()))
-        return app.id
+        app_id = session.scalar(select(App.id).where(App.name == APP))
+        if app_id is None:
+            app_id = apps.add(session, name=APP, by=ACTOR, project=APP, sla_ms=SLA_MS, config=CONFIG, notify=[NOTIFY])
+        apps.change(session, APP, {"allowed": ALLOWED, "target": target}, by=ACTOR)
+        golden.import_set(session, app_id, golden.DEFAULT, parse_lines(GOLDEN.read_text().splitlines()))
+        return app_id
 
 
 def ensure_project(sessions: Sessions) -> UUID:
