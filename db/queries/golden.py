@@ -63,7 +63,7 @@ def list_sets(session: Session, app: str | None = None) -> list[GoldenSetRecord]
     statement = select(GoldenSet, App.name).join(App, App.id == GoldenSet.app_id)
     if app is not None:
         statement = statement.where(GoldenSet.app_id == app_id_of(session, app))
-    return [_record(row, name) for row, name in session.execute(statement.order_by(GoldenSet.id.desc())).tuples()]
+    return [_record(row, name) for row, name in session.execute(statement.order_by(GoldenSet.id.desc()))]
 
 
 def show_set(session: Session, set_id: int) -> GoldenSetDetail:

@@ -73,8 +73,8 @@ def executed(session: Session, validation_id: int, case_ids: Sequence[int]) -> s
         select(ValidationCase.case_id, ValidationCase.arm, ValidationCase.repeat).where(
             ValidationCase.validation_id == validation_id, ValidationCase.case_id.in_(case_ids)
         )
-    ).tuples()
-    return set(rows)
+    )
+    return {(case_id, arm, repeat) for case_id, arm, repeat in rows}
 
 
 def executions(session: Session, validation_id: int) -> list[ValidationCase]:
