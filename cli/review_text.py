@@ -55,7 +55,8 @@ def _lines(detail: ProposalDetail) -> Iterator[str]:
     evidence, cause = detail.evidence, detail.cause
     yield f"Proposal {detail.id}: {detail.title}"
     decided = f", {detail.reviewed_by} at {_time(detail.reviewed_at)}" if detail.reviewed_by else ""
-    yield f"{str(detail.status).replace('_', ' ')}{decided} · {detail.app} · alert {detail.alert_id} · rank {detail.rank}"
+    status = str(detail.status).replace("_", " ")
+    yield f"{status}{decided} · {detail.app} · alert {detail.alert_id} · rank {detail.rank}"
     yield from ("", "What happened", _indent(detail.root_cause))
     if detail.explanation:
         yield _indent(f"{detail.explanation}  ({detail.explained_by})")

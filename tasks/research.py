@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agents.research import investigation, record, subject
+from agents.research import explain, investigation, record, subject
 from core.settings import settings
+from llm.client import configured
 from traces.embedded import EmbeddedSource
 from workers.runner import RunningJob, fleet_task
 
@@ -25,5 +26,8 @@ def investigate(job: RunningJob) -> None:
         if not finding.conclusive and job.now < what.opened_at + investigation.patience(period):
             job.postpone(job.now + period)
             return
+    words = None
+    if finding.evidence is not None:
+        words = explain.explain(finding.evidence, finding.hypotheses, configured(settings()))
     with job.finish() as session:
-        record.record(session, what, finding, now=job.now, parent=job.claim)
+        record.record(session, what, finding, now=job.now, parent=job.claim, explanation=words)

@@ -24,6 +24,7 @@ from agents.research.generators import Situation, hypotheses
 from agents.research.sample import NOT_ABOUT_RUNS, Sample, sample
 from analysis.errors import group
 from analysis.localise import Cause, localise
+from llm.redaction import redact
 from traces.source import TraceRun
 
 MIN_RUNS = 20
@@ -85,7 +86,7 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
     enough = (laid_out.bad & judged).sum() >= MIN_RUNS and (laid_out.bad & failed).sum() >= MIN_FAILURES
     if enough and (~laid_out.bad & judged).any():
         causes = localise(
-            laid_out.columns(),
+            laid_out.columns,
             laid_out.values.tolist(),
             laid_out.bad.tolist(),
             times=[run.start_time.timestamp() for run in laid_out.runs],
@@ -180,7 +181,7 @@ def _errors(laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRe
                 id=f"error-{len(found) + 1}",
                 fingerprint=mark.key,
                 kind=mark.kind[:TEXT_CAP],
-                template=mark.template[:TEXT_CAP],
+                template=redact(mark.template)[:TEXT_CAP],
                 frames=[frame[:200] for frame in mark.frames],
                 bad=now,
                 baseline=len(members) - now,
@@ -212,10 +213,8 @@ def _exemplars(
             continue
         match = max(
             free,
-            key=lambda row, run=run: sum(  # type: ignore[misc]
-                laid_out.runs[row].attributes.get(name) == value
-                for name, value in run.attributes.items()
-                if name not in own
+            key=lambda row, place=place: sum(  # type: ignore[misc]
+                column[row] == column[place] for name, column in laid_out.columns.items() if name not in own
             ),
         )
         used.add(match)
@@ -231,16 +230,16 @@ def _exemplar(name: str, run: TraceRun, kind: Any, metric: str) -> Exemplar:
         kind=kind,
         start_time=run.start_time,
         latency_ms=None if run.latency_s is None else round(run.latency_s * 1000, 1),
-        error=None if run.error is None else run.error[:TEXT_CAP],
+        error=None if run.error is None else redact(run.error[: 4 * TEXT_CAP])[:TEXT_CAP],
         score=run.scores.get(metric),
-        attributes={key[:100]: value[:200] for key, value in list(run.attributes.items())[:40]},
+        attributes={key[:100]: redact(value[:200]) for key, value in list(run.attributes.items())[:40]},
     )
 
 
 def _health(laid_out: Sample, failed: np.ndarray[Any, Any], judged: np.ndarray[Any, Any]) -> list[ValueHealth]:
     """Count runs and failures by value, for attributes of few values."""
     found: list[ValueHealth] = []
-    for name, column in laid_out.columns().items():
+    for name, column in laid_out.columns.items():
         places: dict[str, list[int]] = {}
         for place, value in enumerate(column):
             if value is not None and judged[place]:

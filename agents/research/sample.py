@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,9 @@ class Sample:
         limit = np.quantile(base if len(base) else known, 0.9)
         return np.asarray(self.values > limit)
 
+    @cached_property
     def columns(self) -> dict[str, list[str | None]]:
-        """Return the attributes that may explain something, the most complete first, values by run."""
+        """Attributes that may explain something, the most complete first: values by run."""
         seen: Counter[str] = Counter()
         for run in self.runs:
             seen.update(run.attributes.keys())
