@@ -127,26 +127,27 @@ def run_chunk(
 
 def _record(sessions: Sessions, work: Work, case: GoldenCase, repeat: int, answers: Mapping[str, Answer]) -> bool:
     """Write the pair in one short transaction; False where the run was cancelled meanwhile."""
-    judged = {arm: judge(answer, work.checks[case.id], sla_ms=work.sla_ms) for arm, answer in answers.items()}
+    rows = []
+    for arm, answer in answers.items():
+        judged = judge(answer, work.checks[case.id], sla_ms=work.sla_ms)
+        rows.append(
+            {
+                "case_id": case.id,
+                "arm": arm,
+                "repeat": repeat,
+                "outcome": judged.outcome,
+                "output": storable(answer.output),
+                "scores": judged.scores,
+                "latency_ms": answer.latency_ms,
+                "cost": answer.cost,
+                "error": _clean(judged.error)[:ERROR_CAP] if judged.error else None,
+                "run_id": answer.run_id,
+            }
+        )
     with sessions() as session, session.begin():
         if not validations.is_running(session, work.validation_id):
             return False
-        for arm, answer in answers.items():
-            verdict = judged[arm]
-            validations.add_execution(
-                session,
-                validation_id=work.validation_id,
-                case_id=case.id,
-                arm=arm,
-                repeat=repeat,
-                outcome=verdict.outcome,
-                output=storable(answer.output),
-                scores=verdict.scores,
-                latency_ms=answer.latency_ms,
-                cost=answer.cost,
-                error=_clean(verdict.error)[:ERROR_CAP] if verdict.error else None,
-                run_id=answer.run_id,
-            )
+        validations.add_executions(session, work.validation_id, rows)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
-from core.states import CaseOutcome, ProposalStatus, ValidationState
+from core.states import ProposalStatus, ValidationState
 from db.models.proposals import ImprovementProposal
 from db.models.validation import ValidationCase, ValidationResult
 
@@ -54,17 +54,12 @@ def is_running(session: Session, validation_id: int) -> bool:
     return state is ValidationState.RUNNING
 
 
-def add_execution(
-    session: Session, *, validation_id: int, case_id: int, arm: str, repeat: int, outcome: CaseOutcome, **fields: Any
-) -> bool:
-    """Write one execution; False where it is there already: a case is never counted twice."""
-    statement = (
-        insert(ValidationCase)
-        .values(validation_id=validation_id, case_id=case_id, arm=arm, repeat=repeat, outcome=outcome, **fields)
-        .on_conflict_do_nothing(constraint="uq_validation_cases_execution")
-        .returning(ValidationCase.id)
+def add_executions(session: Session, validation_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write executions; one that is there already stays as it is: a case is never counted twice."""
+    values = [{"validation_id": validation_id, **row} for row in rows]
+    session.execute(
+        insert(ValidationCase).values(values).on_conflict_do_nothing(constraint="uq_validation_cases_execution")
     )
-    return session.execute(statement).scalar_one_or_none() is not None
 
 
 def executed(session: Session, validation_id: int, case_ids: Sequence[int]) -> set[tuple[int, str, int]]:

@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {"breaks": "", "raises": "", "sleep_ms": 1}
 ALLOWED = {"breaks": {"type": "parameter"}, "raises": {"type": "parameter"}, "sleep_ms": {"type": "parameter"}}
 
 
-def lines(count: int = 100) -> list[str]:
+def lines(count: int = 60) -> list[str]:
     """Golden cases about a number each, in four regions."""
     return [
         json.dumps(
@@ -55,7 +55,7 @@ def lines(count: int = 100) -> list[str]:
 
 @pytest.fixture
 def app_id(sessions: sessionmaker[Session]) -> int:
-    """An app with a target and a golden set of 100 cases."""
+    """An app with a target and a golden set of 60 cases."""
     with sessions.begin() as session:
         app = App(name="fa-ai", project="fa-ai", sla_ms=1000, target=TARGET, config=CONFIG, allowed=ALLOWED)
         session.add(app)
@@ -162,13 +162,13 @@ def last_run(sessions: sessionmaker[Session]) -> ValidationResult:
 
 
 def test_a_harmless_change_passes_and_is_approved_by_policy(sessions: sessionmaker[Session], app_id: int) -> None:
-    """No case lost of a hundred: that rules out a loss of 5 %, and low impact needs no person."""
+    """No case lost of sixty: that rules out a loss of 5 %, and low impact needs no person."""
     ids = propose(sessions, app_id, ("sleep_ms", 2))
     work(sessions)
     result = last_run(sessions)
     assert result.verdict is Verdict.PASS, result.reasons
     assert result.comparison["fact_accuracy"]["p_noninferior"] <= 0.05
-    assert (result.regressions, result.total) == (0, 200)
+    assert (result.regressions, result.total) == (0, 120)
     with sessions() as session:
         proposal = session.get_one(ImprovementProposal, ids[0])
         assert (proposal.status, proposal.reviewed_by) == (ProposalStatus.APPROVED, "policy:low-impact")
@@ -191,7 +191,7 @@ def test_a_harmful_change_is_blocked_and_the_next_one_tried(sessions: sessionmak
     with sessions() as session:
         blocked = session.scalars(select(ValidationResult).where(ValidationResult.proposal_id == ids[0])).one()
     assert blocked.verdict is Verdict.FAIL
-    assert blocked.regressions == 25
+    assert blocked.regressions == 15
     first = blocked.regressed[0]
     assert first["metric"] == "fact_accuracy"
     assert "I do not know" in first["candidate_output"]
@@ -205,7 +205,7 @@ def test_a_candidate_that_raises_fails(sessions: sessionmaker[Session], app_id: 
     assert statuses(sessions, ids) == [ProposalStatus.BLOCKED]
     with sessions() as session:
         failed = session.scalars(select(ValidationCase).where(ValidationCase.outcome == CaseOutcome.FAILED)).all()
-    assert len(failed) == 25
+    assert len(failed) == 15
     assert {row.arm for row in failed} == {"candidate"}
     assert "index is missing" in (failed[0].error or "")
 
@@ -230,9 +230,9 @@ def test_an_outage_is_an_error_and_no_evidence(sessions: sessionmaker[Session], 
 
 
 def test_too_few_cases_are_inconclusive(sessions: sessionmaker[Session], app_id: int) -> None:
-    """Thirty flawless cases do not rule out 5 %; the verdict says how many would."""
+    """Twelve flawless cases do not rule out 5 %; the verdict says how many would."""
     with sessions.begin() as session:
-        golden.import_set(session, app_id, "default", parse_lines(lines(30)))
+        golden.import_set(session, app_id, "default", parse_lines(lines(12)))
     ids = propose(sessions, app_id, ("sleep_ms", 2))
     work(sessions)
     result = last_run(sessions)
@@ -319,7 +319,7 @@ def test_an_outage_drops_the_pair_and_comes_back(sessions: sessionmaker[Session]
 
 
 def test_a_smoke_sample_stops_a_disaster(sessions: sessionmaker[Session], app_id: int) -> None:
-    """Twenty cases that all break: the other eighty are never run."""
+    """Twenty cases that all break: the other forty are never run."""
     with sessions.begin() as session:
         app = session.get_one(App, app_id)
         app.config = {**CONFIG, "raises": ""}
@@ -338,18 +338,18 @@ def test_a_smoke_sample_stops_a_disaster(sessions: sessionmaker[Session], app_id
         run_, plan = validation.prepare_ad_hoc(
             session, "fa-ai", {"raises": "emea"}, by="cli:test", seed=1, now=utc_now(), smoke=20
         )
-        assert plan.cases == 100
+        assert plan.cases == 60
         validation.enqueue_start(session, run_.id)
     work(sessions)
     result = last_run(sessions)
     assert result.verdict is Verdict.FAIL
-    assert "stopped after the first 20 cases of 100" in result.reasons
+    assert "stopped after the first 20 cases of 60" in result.reasons
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(ValidationCase)) == 40
 
 
 def test_a_harmless_smoke_sample_lets_the_rest_run(sessions: sessionmaker[Session], app_id: int) -> None:
-    """The early look costs .001 of the size, and then all hundred decide."""
+    """The early look costs .001 of the size, and then all sixty decide."""
     with sessions.begin() as session:
         run_, _ = validation.prepare_ad_hoc(
             session, "fa-ai", {"sleep_ms": 3}, by="cli:test", seed=1, now=utc_now(), smoke=20
@@ -471,6 +471,6 @@ def test_a_golden_set_is_a_new_version_only_where_it_differs(sessions: sessionma
     with sessions.begin() as session:
         again = golden.import_set(session, app_id, "default", parse_lines(list(reversed(lines()))))
         assert again.version == 1
-        changed = golden.import_set(session, app_id, "default", parse_lines(lines(99)))
-        assert (changed.version, changed.cases) == (2, 99)
-        assert session.scalar(select(func.count()).select_from(GoldenCase)) == 199
+        changed = golden.import_set(session, app_id, "default", parse_lines(lines(59)))
+        assert (changed.version, changed.cases) == (2, 59)
+        assert session.scalar(select(func.count()).select_from(GoldenCase)) == 119

@@ -1,0 +1,76 @@
+"""Golden sets: list them, read one, import a new version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from api.auth import Db, Reviewer, Viewer
+from core.errors import MetamonError
+from db.queries.golden import (
+    GoldenCaseRecord,
+    GoldenSetDetail,
+    GoldenSetRecord,
+    app_id_of,
+    list_cases,
+    list_sets,
+    show_set,
+)
+from db.repositories import golden
+from targets.golden import parse_lines
+
+router = APIRouter(prefix="/golden")
+
+MAX_BODY = 64 * 1024 * 1024
+
+
+class TooLargeError(MetamonError):
+    """The body exceeds what is taken."""
+
+
+@router.get("")
+def index(_: Viewer, sessions: Db, app: str | None = None) -> list[GoldenSetRecord]:
+    """List all versions, newest first."""
+    with sessions() as session:
+        return list_sets(session, app)
+
+
+@router.get("/{set_id}")
+def show(set_id: int, _: Viewer, sessions: Db) -> GoldenSetDetail:
+    """Read one version: what it covers."""
+    with sessions() as session:
+        return show_set(session, set_id)
+
+
+@router.get("/{set_id}/cases")
+def cases(set_id: int, _: Viewer, sessions: Db) -> list[GoldenCaseRecord]:
+    """List a version's cases."""
+    with sessions() as session:
+        show_set(session, set_id)
+        return list_cases(session, set_id)
+
+
+@router.post("", status_code=201)
+async def create(
+    request: Request,
+    _: Reviewer,
+    sessions: Db,
+    app: str,
+    name: Annotated[str, Query(min_length=1, max_length=100)] = golden.DEFAULT,
+) -> GoldenSetDetail:
+    """Import JSON lines as a new version; the same content again is the same version."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TooLargeError(f"a golden file has at most {MAX_BODY >> 20} MB")
+    from starlette.concurrency import run_in_threadpool
+
+    def write() -> GoldenSetDetail:
+        parsed = parse_lines(body.decode("utf-8", "replace").splitlines())
+        with sessions.begin() as session:
+            made = golden.import_set(session, app_id_of(session, app), name, parsed)
+            return show_set(session, made.id)
+
+    return await run_in_threadpool(write)

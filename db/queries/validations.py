@@ -1,0 +1,255 @@
+"""Validation runs as people read them: the list, one run with its comparison, its cases, how far it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Select, case, func, select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from core.states import CaseOutcome, ValidationState, Verdict
+from db.models.apps import App
+from db.models.validation import GoldenCase, GoldenSet, ValidationCase, ValidationResult
+
+
+class ValidationRecord(BaseModel):
+    """One run in a list."""
+
+    id: int
+    proposal_id: int | None
+    app: str
+    state: ValidationState
+    verdict: Verdict | None
+    cases: int
+    repeats: int
+    regressions: int
+    reasons: list[str]
+    requested_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Regressed(BaseModel):
+    """A case whose score fell, with both answers."""
+
+    key: str
+    metric: str
+    baseline: float
+    candidate: float
+    baseline_output: str = ""
+    candidate_output: str = ""
+    baseline_error: str | None = None
+    candidate_error: str | None = None
+    baseline_run_id: str | None = None
+    candidate_run_id: str | None = None
+
+
+class ValidationDetail(ValidationRecord):
+    """One run with all that it found."""
+
+    golden_set: str
+    golden_version: int
+    golden_hash: str
+    changed: dict[str, dict[str, Any]]
+    """What differs between the arms: {"key": {"from", "to"}}."""
+    comparison: dict[str, dict[str, Any]]
+    regressed: list[Regressed]
+    seed: int
+    total: int
+    smoke: int
+
+
+class CaseRecord(BaseModel):
+    """One execution."""
+
+    key: str
+    arm: str
+    repeat: int
+    outcome: CaseOutcome
+    scores: dict[str, float]
+    latency_ms: float | None
+    cost: float | None
+    output: str | None
+    error: str | None
+    run_id: str | None
+    tags: dict[str, Any]
+
+
+class Progress(BaseModel):
+    """How far a run is, in executions of the candidate and the baseline together."""
+
+    id: int
+    state: ValidationState
+    verdict: Verdict | None
+    total: int
+    done: int
+    ok: int
+    failed: int
+    judge_errors: int
+    not_run: int
+    started_at: datetime | None
+
+
+def list_validations(
+    session: Session, *, app: str | None = None, proposal_id: int | None = None, limit: int = 100
+) -> list[ValidationRecord]:
+    """Return runs, newest first."""
+    statement = _base().order_by(ValidationResult.id.desc()).limit(limit)
+    if app is not None:
+        statement = statement.where(App.name == app)
+    if proposal_id is not None:
+        statement = statement.where(ValidationResult.proposal_id == proposal_id)
+    return [_record(row, name) for row, name, _ in session.execute(statement)]
+
+
+def show_validation(session: Session, validation_id: int) -> ValidationDetail:
+    """Return one run.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    found = session.execute(_base().where(ValidationResult.id == validation_id)).one_or_none()
+    if found is None:
+        raise _missing(validation_id)
+    row, name, golden = found
+    keys = sorted({*row.baseline, *row.candidate})
+    return ValidationDetail(
+        **_record(row, name).model_dump(),
+        golden_set=golden.name,
+        golden_version=golden.version,
+        golden_hash=row.set_hash,
+        changed={
+            key: {"from": row.baseline.get(key), "to": row.candidate.get(key)}
+            for key in keys
+            if row.baseline.get(key) != row.candidate.get(key)
+        },
+        comparison=row.comparison,
+        regressed=[Regressed.model_validate(entry) for entry in row.regressed],
+        seed=row.seed,
+        total=row.total,
+        smoke=row.smoke,
+    )
+
+
+def list_cases(
+    session: Session,
+    validation_id: int,
+    *,
+    outcome: CaseOutcome | None = None,
+    arm: str | None = None,
+    limit: int = 1000,
+    offset: int = 0,
+) -> list[CaseRecord]:
+    """Return a run's executions, by case, repeat and arm.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    if session.get(ValidationResult, validation_id) is None:
+        raise _missing(validation_id)
+    statement = (
+        select(ValidationCase, GoldenCase.key, GoldenCase.tags)
+        .join(GoldenCase, GoldenCase.id == ValidationCase.case_id)
+        .where(ValidationCase.validation_id == validation_id)
+        .order_by(ValidationCase.case_id, ValidationCase.repeat, ValidationCase.arm)
+        .limit(limit)
+        .offset(offset)
+    )
+    if outcome is not None:
+        statement = statement.where(ValidationCase.outcome == outcome)
+    if arm is not None:
+        statement = statement.where(ValidationCase.arm == arm)
+    return [
+        CaseRecord(
+            key=key,
+            tags=tags,
+            **{
+                name: getattr(row, name)
+                for name in ("arm", "repeat", "outcome", "scores", "latency_ms", "cost", "output", "error", "run_id")
+            },
+        )
+        for row, key, tags in session.execute(statement)
+    ]
+
+
+def progress(session: Session, validation_id: int) -> Progress:
+    """Return how far a run is.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    row = session.get(ValidationResult, validation_id)
+    if row is None:
+        raise _missing(validation_id)
+    counts: Counter[CaseOutcome] = Counter()
+    for outcome, count in session.execute(
+        select(ValidationCase.outcome, func.count())
+        .where(ValidationCase.validation_id == validation_id)
+        .group_by(ValidationCase.outcome)
+    ):
+        counts[outcome] = count
+    return Progress(
+        id=row.id,
+        state=row.state,
+        verdict=row.verdict,
+        total=row.total,
+        done=counts.total(),
+        ok=counts[CaseOutcome.OK],
+        failed=counts[CaseOutcome.FAILED],
+        judge_errors=counts[CaseOutcome.JUDGE_ERROR],
+        not_run=counts[CaseOutcome.NOT_RUN] + counts[CaseOutcome.SKIPPED],
+        started_at=row.started_at,
+    )
+
+
+def case_results(session: Session, validation_id: int) -> list[tuple[str, str | None, str | None]]:
+    """Return (key, error of judging or running, what regressed) per golden case, for a report in JUnit's form."""
+    detail = show_validation(session, validation_id)
+    silent = case((ValidationCase.outcome.in_((CaseOutcome.JUDGE_ERROR, CaseOutcome.NOT_RUN)), ValidationCase.error))
+    rows = session.execute(
+        select(GoldenCase.key, func.max(silent))
+        .join(ValidationCase, ValidationCase.case_id == GoldenCase.id)
+        .where(ValidationCase.validation_id == validation_id)
+        .group_by(GoldenCase.id, GoldenCase.key)
+        .order_by(GoldenCase.id)
+    )
+    worse: dict[str, list[str]] = {}
+    for entry in detail.regressed:
+        said = entry.candidate_error or entry.candidate_output
+        worse.setdefault(entry.key, []).append(f"{entry.metric} {entry.baseline:g} → {entry.candidate:g}: {said}")
+    return [(key, error, "\n".join(worse[key]) if key in worse else None) for key, error in rows]
+
+
+def _base() -> Select[ValidationResult, str, GoldenSet]:
+    return (
+        select(ValidationResult, App.name, GoldenSet)
+        .join(App, App.id == ValidationResult.app_id)
+        .join(GoldenSet, GoldenSet.id == ValidationResult.set_id)
+    )
+
+
+def _record(row: ValidationResult, app: str) -> ValidationRecord:
+    return ValidationRecord(
+        id=row.id,
+        proposal_id=row.proposal_id,
+        app=app,
+        state=row.state,
+        verdict=row.verdict,
+        cases=row.total // (2 * row.repeats),
+        repeats=row.repeats,
+        regressions=row.regressions,
+        reasons=row.reasons,
+        requested_by=row.requested_by,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _missing(validation_id: int) -> NotFoundError:
+    return NotFoundError(f"there is no validation {validation_id}; `metamon validate list` shows what there is")
