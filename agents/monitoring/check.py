@@ -116,7 +116,7 @@ def restate(
     """Recompute the buckets that changed, for every app of the project, and roll complete hours up."""
     changed = buckets.widen(buckets.take_changes(session, project.id), cadence.bucket)
     complete = floor_time(now, HOUR)
-    touched = {hour for hour in buckets.hours_of(changed) if hour < complete}
+    touched = {hour for hour in buckets.hours_of(changed, cadence.bucket) if hour < complete}
     restated = 0
     for sharer in buckets.apps_of_project(session, app.project):
         restated += buckets.recompute(session, sharer, project.id, changed, width=cadence.bucket, now=now)
@@ -152,7 +152,8 @@ def _look(
     def stretch(metric: str, since: datetime, until: datetime, seen: Judgement) -> Stretch | None:
         slot = width / SLOTS_PER_BUCKET
         lens = _lens(metric, app, seen.expected)
-        rows = roots.slots(session, project.id, lens, since=since, until=until, width=slot)
+        runs = roots.seen(session, project.id, lens, since=since, until=until)
+        rows = roots.by_slot(runs, since=since, width=slot)
         usual = 0.05 if metric == LATENCY_P95 else seen.expected or 0.0
         rate = seen.failures / seen.runs
         found = worst_stretch([bad for _, bad, _ in rows], [n for *_, n in rows], usual=usual, bad=rate)
@@ -162,7 +163,8 @@ def _look(
         if finding.metric == VOLUME or finding.window_start is None:
             return Evidence()
         lens = _lens(finding.metric, app, finding.expected)
-        ids = roots.worst(session, project.id, lens, since=finding.window_start, until=now, limit=EVIDENCE_RUNS)
+        runs = roots.seen(session, project.id, lens, since=finding.window_start, until=now)
+        ids = roots.worst(runs, EVIDENCE_RUNS)
         return Evidence(tuple(str(run_id) for run_id in ids), tuple(run_url(project.id, run_id) for run_id in ids))
 
     bench = Bench(history, ends[0], width, stretch, book.is_pending)

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.clock import floor_time
+from analysis.buckets import aggregate
 from db.models.apps import App, Watermark
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.repositories import roots
 
-SLOT = timedelta(minutes=1)
-"""What a note in `bucket_changes` stands for."""
+SLOT_S = 60
+"""Seconds that a note in `bucket_changes` stands for."""
+
+Touched = NDArray[np.int64]
+"""Buckets that changed, sorted, each once: their starts divided by the width, counted from the epoch."""
 
 HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-
-SCORE_KEYS_CAP = 64
-"""Feedback keys that are counted per bucket, the most frequent first: a key per run must not make a bucket a book."""
-
-SCORE_CAP = 1e9
-"""Scores beyond this are no measurements; their squares would overflow."""
 
 
 @dataclass(frozen=True)
@@ -45,64 +45,13 @@ class Counts:
     answered: int = 0
 
 
-# Counts on root runs only: tags and metadata propagate to children. A feedback key that was given several times in
-# one trace counts once, with its mean: the trace is the unit. Latency is that of answers, so that a quick failure is
-# no quick answer. An unfinished run has no part in the rates. Tokens and cost are the root's where it states them,
-# else the sum of its model calls'.
-_RECOMPUTE = text("""
-WITH touched AS (
-    SELECT unnest(cast(:buckets AS timestamptz[])) AS bucket
-), spans AS (
-    SELECT * FROM unnest(cast(:lows AS timestamptz[]), cast(:highs AS timestamptz[])) AS s(low, high)
-), roots AS MATERIALIZED (
-    SELECT r.id, t.bucket, r.status,
-           r.status IN ('success', 'error') AS finished,
-           extract(epoch FROM r.end_time - r.start_time)::float8 AS seconds,
-           coalesce(r.total_tokens, c.tokens) AS total_tokens, coalesce(r.total_cost, c.cost) AS total_cost
-      FROM spans s
-      JOIN runs r ON r.is_root AND r.project_id = :project AND r.start_time >= s.low AND r.start_time < s.high
-      JOIN touched t ON t.bucket = date_bin(:width, r.start_time, 'epoch')
-      LEFT JOIN LATERAL (SELECT sum(c.total_tokens) AS tokens,
-                                sum(c.total_cost) FILTER (WHERE c.total_cost <> 'NaN') AS cost
-                           FROM runs c
-                          WHERE (r.total_tokens IS NULL OR r.total_cost IS NULL) AND c.trace_id = r.id
-                            AND c.run_type = 'llm' AND NOT c.is_root
-                            AND c.day BETWEEN cast(:first_day AS date) AND cast(:last_day AS date)) AS c ON true
-), counted AS (
-    SELECT bucket, count(*) AS runs,
-           count(*) FILTER (WHERE finished) AS finished,
-           count(*) FILTER (WHERE status = 'error') AS errors,
-           count(*) FILTER (WHERE status = 'pending') AS pending,
-           count(*) FILTER (WHERE status = 'abandoned') AS abandoned,
-           count(*) FILTER (WHERE status = 'success' AND seconds * 1000 <= :sla_ms) AS sla_met,
-           coalesce(sum(least(greatest(total_tokens, 0), 1000000000)), 0) AS tokens,
-           coalesce(sum(least(greatest(total_cost, 0), 1e9)) FILTER (WHERE total_cost <> 'NaN'), 0) AS cost
-      FROM roots GROUP BY bucket
-), latencies AS (
-    SELECT bucket, jsonb_object_agg(bin, n) AS latency
-      FROM (SELECT bucket, floor(ln(least(greatest(seconds, 1e-6), 1e6)) / ln(1.02::float8))::int AS bin, count(*) AS n
-              FROM roots WHERE status = 'success' AND seconds IS NOT NULL GROUP BY 1, 2) AS bins
-     GROUP BY bucket
-), scored AS (
-    SELECT bucket, jsonb_object_agg(key, jsonb_build_object('n', n, 'sum', total, 'sumsq', squares)) AS scores
-      FROM (SELECT bucket, key, count(*) AS n, sum(score) AS total, sum(score * score) AS squares,
-                   row_number() OVER (PARTITION BY bucket ORDER BY count(*) DESC, key) AS place
-              FROM (SELECT r.bucket, f.key, r.id, avg(f.score) AS score
-                      FROM roots r JOIN feedback f ON f.trace_id = r.id
-                     WHERE f.day >= cast(:first_day AS date)
-                       AND f.score BETWEEN -cast(:score_cap AS float8) AND :score_cap
-                     GROUP BY 1, 2, 3) AS per_trace
-             GROUP BY bucket, key) AS keys
-     WHERE place <= :keys_cap GROUP BY bucket
-)
+_WRITE = text("""
 INSERT INTO metric_buckets AS m (app_id, bucket, runs, finished, errors, pending, abandoned, sla_met, latency, scores,
                                  tokens, cost, updated_at)
-SELECT :app, t.bucket, coalesce(c.runs, 0), coalesce(c.finished, 0), coalesce(c.errors, 0), coalesce(c.pending, 0),
-       coalesce(c.abandoned, 0), coalesce(c.sla_met, 0), coalesce(l.latency, '{}'), coalesce(s.scores, '{}'),
-       coalesce(c.tokens, 0), coalesce(c.cost, 0), :now
-  FROM touched t
-  LEFT JOIN counted c USING (bucket) LEFT JOIN latencies l USING (bucket) LEFT JOIN scored s USING (bucket)
- WHERE c.bucket IS NOT NULL OR EXISTS (SELECT FROM metric_buckets o WHERE o.app_id = :app AND o.bucket = t.bucket)
+SELECT :app, bucket, runs, finished, errors, pending, abandoned, sla_met, latency, scores, tokens, cost, :now
+  FROM jsonb_to_recordset(cast(:rows AS jsonb))
+       AS n(bucket timestamptz, runs int, finished int, errors int, pending int, abandoned int, sla_met int,
+            latency jsonb, scores jsonb, tokens bigint, cost float8)
     ON CONFLICT (app_id, bucket) DO UPDATE
    SET revision = m.revision + 1, runs = excluded.runs, finished = excluded.finished, errors = excluded.errors,
        pending = excluded.pending, abandoned = excluded.abandoned, sla_met = excluded.sla_met,
@@ -112,13 +61,18 @@ SELECT :app, t.bucket, coalesce(c.runs, 0), coalesce(c.finished, 0), coalesce(c.
        IS DISTINCT FROM (excluded.runs, excluded.finished, excluded.errors, excluded.pending, excluded.abandoned,
                          excluded.sla_met, excluded.latency, excluded.scores, excluded.tokens, excluded.cost)
 """)
+_EMPTY = text("""
+UPDATE metric_buckets
+   SET revision = revision + 1, runs = 0, finished = 0, errors = 0, pending = 0, abandoned = 0, sla_met = 0,
+       latency = '{}', scores = '{}', tokens = 0, cost = 0, updated_at = :now
+ WHERE app_id = :app AND bucket = ANY (cast(:gone AS timestamptz[]))
+""")
 
 _ROLL_UP = text("""
-WITH touched AS (
-    SELECT unnest(cast(:hours AS timestamptz[])) AS hour
-), parts AS MATERIALIZED (
-    SELECT t.hour, b.* FROM touched t
-      JOIN metric_buckets b ON b.app_id = :app AND b.bucket >= t.hour AND b.bucket < t.hour + interval '1 hour'
+WITH parts AS MATERIALIZED (
+    SELECT date_bin('1 hour', bucket, 'epoch') AS hour, * FROM metric_buckets
+     WHERE app_id = :app AND bucket >= :first AND bucket < :end
+       AND date_bin('1 hour', bucket, 'epoch') = ANY (cast(:hours AS timestamptz[]))
 ), counted AS (
     SELECT hour, sum(runs) AS runs, sum(finished) AS finished, sum(errors) AS errors, sum(sla_met) AS sla_met,
            sum(tokens) AS tokens, sum(cost) AS cost
@@ -164,73 +118,100 @@ def lock_watermark(session: Session, app_id: int, name: str, *, now: datetime) -
     return session.get_one(Watermark, (app_id, name), with_for_update=True, populate_existing=True)
 
 
-def take_changes(session: Session, project_id: UUID) -> list[datetime]:
-    """Delete the notes of a project that this transaction sees, and return their slots, sorted, each once."""
-    slots = session.scalars(
-        delete(BucketChange).where(BucketChange.project_id == project_id).returning(BucketChange.bucket)
-    )
-    return sorted(set(slots))
+_TAKE = text("""
+WITH taken AS (DELETE FROM bucket_changes WHERE project_id = :project RETURNING bucket)
+SELECT DISTINCT extract(epoch FROM bucket)::bigint AS slot FROM taken ORDER BY slot
+""")
 
 
-def widen(slots: Iterable[datetime], width: timedelta) -> list[datetime]:
-    """Return the starts of the buckets of that width that the slots touch, sorted."""
-    touched: set[datetime] = set()
-    for slot in slots:
-        start = floor_time(slot, width)
-        while start < slot + SLOT:
-            touched.add(start)
-            start += width
-    return sorted(touched)
+def take_changes(session: Session, project_id: UUID) -> list[int]:
+    """Delete the notes of a project that this transaction sees, and return their slots, sorted, each once.
+
+    A slot is the start of a minute, in seconds since the epoch.
+    """
+    return list(session.scalars(_TAKE, {"project": project_id}))
+
+
+def widen(slots: Sequence[int], width: timedelta) -> Touched:
+    """Return the buckets of that width (in whole seconds) that the slots touch."""
+    width_s = int(width.total_seconds())
+    starts = np.asarray(slots, dtype=np.int64)
+    edges = [*range(0, SLOT_S, width_s), SLOT_S - 1]
+    return np.unique(np.concatenate([(starts + edge) // width_s for edge in edges]))
 
 
 def recompute(
-    session: Session, app: App, project_id: UUID, buckets: Sequence[datetime], *, width: timedelta, now: datetime
+    session: Session, app: App, project_id: UUID, touched: Touched, *, width: timedelta, now: datetime
 ) -> int:
-    """Recompute the buckets of an app from its runs, in one statement. Returns how many rows were written.
+    """Recompute the buckets of an app from its runs, all at once. Returns how many rows were written.
 
     A bucket that comes out as it was keeps its revision; one that lost its runs is restated as empty.
     """
-    if not buckets:
+    if touched.size == 0:
         return 0
-    spans = _spans(buckets, width)
-    result = session.execute(
-        _RECOMPUTE,
-        {
-            "app": app.id, "project": project_id, "buckets": list(buckets), "width": width, "sla_ms": app.sla_ms,
-            "lows": [low for low, _ in spans], "highs": [high for _, high in spans],
-            # Children and scores lie in the partitions from the root's day on; a day of grace for skewed clocks.
-            "first_day": (buckets[0] - DAY).date(), "last_day": (buckets[-1] + 2 * DAY).date(),
-            "keys_cap": SCORE_KEYS_CAP, "score_cap": SCORE_CAP, "now": now,
-        },
-    )  # fmt: skip
-    return int(result.rowcount)  # type: ignore[attr-defined]
+    width_s = int(width.total_seconds())
+    runs, scores = roots.read(
+        session, project_id, [(_at(low * width_s), _at(high * width_s)) for low, high in _spans(touched)]
+    )
+    wanted = set(touched.tolist())
+    # A span may bridge a gap: its buckets were not touched and stay as they are.
+    counted = [
+        bucket for bucket in aggregate(runs, scores, width_s=width_s, sla_ms=app.sla_ms) if bucket.index in wanted
+    ]
+    restated = 0
+    if counted:
+        rows = [{**vars(bucket), "bucket": _at(bucket.index * width_s)} for bucket in counted]
+        document = orjson.dumps(rows).decode()
+        restated += _count(session.execute(_WRITE, {"app": app.id, "now": now, "rows": document}))
+    ends = _at(int(touched[0]) * width_s), _at(int(touched[-1] + 1) * width_s)
+    present = session.scalars(
+        select(MetricBucket.bucket).where(
+            MetricBucket.app_id == app.id,
+            MetricBucket.bucket >= ends[0],
+            MetricBucket.bucket < ends[1],
+            MetricBucket.runs > 0,
+        )
+    )
+    emptied = wanted - {bucket.index for bucket in counted}
+    gone = [start for start in present if int(start.timestamp()) // width_s in emptied]
+    if gone:
+        restated += _count(session.execute(_EMPTY, {"app": app.id, "now": now, "gone": gone}))
+    return restated
 
 
-def _spans(buckets: Sequence[datetime], width: timedelta) -> list[tuple[datetime, datetime]]:
-    """Return ranges that cover the buckets: gaps are bridged, ever wider ones, until the ranges are few."""
-    gap = width
-    while True:
-        spans: list[tuple[datetime, datetime]] = []
-        for bucket in buckets:
-            if spans and bucket - spans[-1][1] < gap:
-                spans[-1] = (spans[-1][0], bucket + width)
-            else:
-                spans.append((bucket, bucket + width))
-        if len(spans) <= SPANS_CAP:
-            return spans
+def _at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _count(result: Any) -> int:
+    return int(result.rowcount)
+
+
+def _spans(touched: Touched) -> list[tuple[int, int]]:
+    """Return index ranges [low, high) over the buckets: gaps are bridged, ever wider ones, until the ranges are few."""
+    steps = np.diff(touched)
+    gap = 1
+    while np.count_nonzero(steps > gap) >= SPANS_CAP:
         gap *= 4
+    breaks = np.flatnonzero(steps > gap)
+    lows = touched[np.concatenate([[0], breaks + 1])]
+    highs = touched[np.concatenate([breaks, [touched.size - 1]])] + 1
+    return list(zip(lows.tolist(), highs.tolist(), strict=True))
+
+
+def hours_of(touched: Touched, width: timedelta) -> set[datetime]:
+    """Return the starts of the hours that the buckets begin in."""
+    hour_s = int(HOUR.total_seconds())
+    hours = np.unique(touched * int(width.total_seconds()) // hour_s)
+    return {_at(hour * hour_s) for hour in hours.tolist()}
 
 
 def roll_up(session: Session, app_id: int, hours: Iterable[datetime]) -> None:
     """Roll complete hours up from their buckets, in one statement."""
     starts = sorted(set(hours))
     if starts:
-        session.execute(_ROLL_UP, {"app": app_id, "hours": starts})
-
-
-def hours_of(moments: Iterable[datetime]) -> set[datetime]:
-    """Return the starts of the hours that the moments fall in."""
-    return {floor_time(moment, HOUR) for moment in moments}
+        ends = {"first": starts[0], "end": starts[-1] + HOUR}
+        session.execute(_ROLL_UP, {"app": app_id, "hours": starts, **ends})
 
 
 def recent(session: Session, app_id: int, *, since: datetime, latency_since: datetime) -> list[Counts]:
@@ -286,6 +267,5 @@ def drop_before(session: Session, *, buckets: datetime, hours: datetime, changes
         ("metric_hours", delete(MetricHour).where(MetricHour.hour < hours)),
         ("bucket_changes", delete(BucketChange).where(BucketChange.bucket < changes)),
     ):
-        counts[name] = int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+        counts[name] = _count(session.execute(statement))
     return counts
-
