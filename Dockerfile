@@ -1,7 +1,9 @@
 # Two stages: uv builds the environment from the lock file, the image carries it and nothing that built it.
 FROM python:3.12-slim-bookworm AS build
 RUN pip install --no-cache-dir "uv>=0.9"
-ENV UV_PROJECT_ENVIRONMENT=/opt/metamon UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+# System certificates: a company's own root reaches the build by way of its base image.
+ENV UV_PROJECT_ENVIRONMENT=/opt/metamon UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
+    UV_SYSTEM_CERTS=1
 WORKDIR /src
 # The dependencies change rarely: a layer of their own. The embedded servers stay out, compose brings real ones.
 COPY pyproject.toml uv.lock README.md ./
