@@ -12,8 +12,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from core.states import Severity
-from notifications import render
-from notifications.render import EmptyPrintError
+from notifications import phrases, render, scale, typeset
+from notifications.typeset import EmptyPrintError
 from notifications.views import ChecksView, EventView, QualityView, Rendered
 from notifications.wording import change, duration, figure, percent, plain, span
 from tests.unit.notifications.views import NOW, SITE, alert, digest, event, hourly, proposal, rollout
@@ -106,12 +106,12 @@ def test_hostile_text_stays_text() -> None:
         for value in (mail.subject, *mail.headers.values()):
             assert "\n" not in value
             assert "\r" not in value
-        assert len(mail.subject) <= len("Re: ") + render.SUBJECT_CAP
+        assert len(mail.subject) <= len("Re: ") + typeset.SUBJECT_CAP
 
 
 def test_a_missing_value_is_an_error_and_not_a_blank() -> None:
     """A mail with a hole in it must not go out."""
-    environment = render._environment()
+    environment = typeset.environment()
     with pytest.raises(UndefinedError):
         environment.from_string("{{ nothing }}").render()
     with pytest.raises(EmptyPrintError):
@@ -189,10 +189,10 @@ def test_the_verdict_comes_first(fields: dict[str, object], heading: str, subjec
 
 def test_only_a_known_change_has_a_colour() -> None:
     """Grey where the interval includes zero, red where it is worse, and less errors are not worse."""
-    lines = {m.metric: render._metric_tone(m) for m in digest().metrics}
+    lines = {m.metric: phrases.metric_tone(m) for m in digest().metrics}
     assert lines == {"fact_accuracy": "alarm", "error_rate": "soft", "latency_p95": "soft"}
     better = replace(digest().metrics[1], vs_baseline=-0.02, low=-0.03, high=-0.01)
-    assert render._metric_tone(better) == "good"
+    assert phrases.metric_tone(better) == "good"
 
 
 def test_a_storm_is_counted_not_listed() -> None:
@@ -215,7 +215,7 @@ def test_a_storm_is_counted_not_listed() -> None:
 )
 def test_the_scale_adds_up(observed: float, low: float, high: float, order: list[str] | None) -> None:
     """The pieces are a hundred per cent wide, the mark is always there, and it lies on its side of the band."""
-    pieces = render.segments(observed, low, high)
+    pieces = scale.segments(observed, low, high)
     assert sum(piece.width for piece in pieces) == 100
     assert "mark" in [piece.kind for piece in pieces]
     if order is not None:
