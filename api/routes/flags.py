@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.orm import Session, sessionmaker
 
 from agents import change
 from analysis.assignment import gets_candidate
 from api.auth import Db, Ingest
 from db.queries.flags import FlagSource, flag_sources
+from db.session import Sessions
 
 router = APIRouter()
 
@@ -55,7 +55,7 @@ class Cache:
         self._read_at = float("-inf")
         self._flags: dict[str, FlagSource] = {}
 
-    def flags(self, sessions: sessionmaker[Session]) -> dict[str, FlagSource]:
+    def flags(self, sessions: Sessions) -> dict[str, FlagSource]:
         """Return the flags by key. Whoever finds them stale reads them, the others wait for it."""
         if time.monotonic() - self._read_at < CACHE_SECONDS:
             return self._flags
