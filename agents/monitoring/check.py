@@ -167,7 +167,7 @@ def _look(
         ids = roots.worst(runs, EVIDENCE_RUNS)
         return Evidence(tuple(str(run_id) for run_id in ids), tuple(run_url(project.id, run_id) for run_id in ids))
 
-    bench = Bench(history, ends[0], width, stretch, book.is_pending)
+    bench = Bench(history, ends[0], width, stretch, book.is_pending, app.objectives)
     up_since = _up_since(mark, last_check, now, cadence)
     for end in ends:
         findings = [*(bench.rate(metric, end) for metric in bench.metrics()), bench.latency(end)]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from agents.alert_life import Health, Reading
 from agents.alerting import Finding
 from agents.monitoring import severity
 from agents.monitoring.history import History
-from agents.monitoring.metrics import ERRORS, LATENCY_P95, SLA, VOLUME, RateMetric, quality, quality_keys
+from agents.monitoring.metrics import (
+    ERRORS,
+    LATENCY_P95,
+    SLA,
+    VOLUME,
+    RateMetric,
+    quality,
+    quality_keys,
+    with_objective,
+)
 from analysis.detection import (
     UNKNOWN,
     WINDOWS,
@@ -46,6 +56,7 @@ class Bench:
     """Everything one app's metrics are judged by during one check.
 
     Attributes:
+        objectives: the app's own, by metric.
         first_end: end of the first window that is judged: what lies before it may teach.
         stretch: looks the runs up; asked only where the answer matters.
     """
@@ -55,6 +66,7 @@ class Bench:
     width: timedelta
     stretch: StretchOf
     needs_stretch: Callable[[str], bool]
+    objectives: Mapping[str, Any] = field(default_factory=dict)
     _by_start: dict[datetime, Counts] = field(default_factory=dict, init=False)
     _rate_refs: dict[tuple[str, int], list[RateReference]] = field(default_factory=dict, init=False)
     _level_refs: list[LevelReference] | None = field(default=None, init=False)
@@ -65,7 +77,7 @@ class Bench:
     def metrics(self) -> list[RateMetric]:
         """Return the rates that this app has."""
         keys = quality_keys([*self.history.hours, *self.history.recent])
-        return [ERRORS, SLA, *(quality(key) for key in keys)]
+        return [with_objective(metric, self.objectives) for metric in (ERRORS, SLA, *map(quality, keys))]
 
     def latest(self, end: datetime) -> list[Counts]:
         """Return the WINDOWS buckets that end with the one that contains the moment before `end`, oldest first."""

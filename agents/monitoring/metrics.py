@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from core.states import AlertKind
 from db.repositories.buckets import Counts
@@ -84,6 +85,18 @@ def quality(key: str) -> RateMetric:
     return RateMetric(
         key, AlertKind.QUALITY_DEGRADATION, words=key, failing="scored badly", least_effect=0.02, counted=counted
     )
+
+
+def with_objective(metric: RateMetric, objectives: Mapping[str, Any]) -> RateMetric:
+    """Return the metric judged by the app's own objective as long as nothing has been learnt of it.
+
+    Args:
+        objectives: `{"error_rate": 0.02, "fact_accuracy": 0.9}`: the worst value that is still fine.
+    """
+    stated = objectives.get(metric.name)
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 1:
+        return metric
+    return replace(metric, default_limit=1 - stated if metric.success else float(stated))
 
 
 def quality_keys(counts: Iterable[Counts]) -> list[str]:

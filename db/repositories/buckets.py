@@ -11,13 +11,13 @@ from uuid import UUID
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy import delete, select, text
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analysis.buckets import aggregate
 from db.models.apps import App, Watermark
-from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.models.metrics import MetricBucket, MetricHour
 from db.repositories import roots
 
 SLOT_S = 60
@@ -257,15 +257,3 @@ def hours(session: Session, app_id: int, *, since: datetime, until: datetime) ->
 def apps_of_project(session: Session, name: str) -> list[App]:
     """Return the enabled apps whose traffic the project is: they share its notes."""
     return list(session.scalars(select(App).where(App.project == name, App.enabled).order_by(App.id)))
-
-
-def drop_before(session: Session, *, buckets: datetime, hours: datetime, changes: datetime) -> dict[str, int]:
-    """Delete what is older than each moment; returns the rows deleted by table."""
-    counts: dict[str, int] = {}
-    for name, statement in (
-        ("metric_buckets", delete(MetricBucket).where(MetricBucket.bucket < buckets)),
-        ("metric_hours", delete(MetricHour).where(MetricHour.hour < hours)),
-        ("bucket_changes", delete(BucketChange).where(BucketChange.bucket < changes)),
-    ):
-        counts[name] = _count(session.execute(statement))
-    return counts

@@ -1,0 +1,197 @@
+"""`metamon alerts`: what is wrong, since when, how we know, and who has it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cli.actor import actor
+from cli.hints import command
+from cli.output import JsonFlag, err, fail, print_json, print_table
+from core.states import AlertState, Severity
+
+app = typer.Typer(help="What is wrong: list, show, acknowledge, silence, explain.", no_args_is_help=True)
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def length(text: str) -> timedelta:
+    """Return a length of time as people type it: 30m, 4h, 2d."""
+    match = re.fullmatch(r"(\d{1,4})([mhd])", text.strip())
+    if match is None or int(match[1]) == 0:
+        fail(f"{text!r} is no length of time; write 30m, 4h or 2d", code=2)
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+@app.command("list")
+def list_(
+    app_name: Annotated[str | None, typer.Option("--app", help="Only this app's.")] = None,
+    state: Annotated[AlertState | None, typer.Option(help="Only alerts in this state.")] = None,
+    severity: Annotated[Severity | None, typer.Option(help="Only alerts of this severity.")] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only alerts that are not resolved.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """List alerts, newest first.
+
+    Example: metamon alerts list --open
+    """
+    from db.queries.alerts import list_alerts
+    from db.session import session_factory
+
+    with session_factory()() as session:
+        records = list_alerts(session, app=app_name, state=state, severity=severity, only_open=only_open, limit=limit)
+    if as_json:
+        print_json(records)
+        return
+    print_table(
+        ["ID", "APP", "SEVERITY", "STATE", "WHAT", "OPENED", "RESOLVED", "MARKS"],
+        [
+            [r.id, r.app, r.severity.value, r.state.value, r.title, r.opened_at, r.resolved_at, _marks(r)]
+            for r in records
+        ],
+        empty="No alerts: nothing went wrong, as far as was looked.",
+    )
+
+
+def _marks(record: object) -> str:
+    marks = {"acknowledged_at": "acknowledged", "silenced": "silenced", "flapping": "flapping"}
+    return ", ".join(word for name, word in marks.items() if getattr(record, name))
+
+
+@app.command()
+def show(alert_id: int, as_json: JsonFlag = False) -> None:
+    """Show an alert with its life, its evidence and what came of it.
+
+    Example: metamon alerts show 3
+    """
+    from core.clock import utc_now
+    from db.queries.alerts import show_alert
+    from db.session import session_factory
+
+    with session_factory()() as session:
+        alert = show_alert(session, alert_id, now=utc_now())
+    if as_json:
+        print_json(alert)
+        return
+    rows: list[list[object]] = [
+        ["alert", f"{alert.id}  {alert.title}"],
+        ["app", alert.app],
+        ["severity", alert.severity.value],
+        ["state", " ".join(filter(None, [alert.state.value, _marks(alert)]))],
+        ["bad since", alert.window_start],
+        ["until", alert.window_end],
+        *(["because", reason] for reason in alert.reasons),
+        *(["evidence", url] for url in alert.trace_urls),
+        *(["related", f"alert {other}"] for other in alert.related),
+        *(["proposal", number] for number in alert.proposals),
+        *(["silence", f"{s.id}: {s.reason} ({s.author}, until {s.ends_at:%Y-%m-%d %H:%M %Z})"] for s in alert.silences),
+    ]
+    if alert.acknowledged_by:
+        rows.append(["acknowledged", f"by {alert.acknowledged_by}"])
+    print_table(["", ""], rows, empty="")
+    print_table(
+        ["WHEN", "WHAT", "OBSERVED"], [[e.at, e.kind, e.observed] for e in alert.events], empty="It has no events."
+    )
+
+
+@app.command()
+def explain(alert_id: int, as_json: JsonFlag = False) -> None:
+    """Explain why an alert was raised: what was seen, what was expected, and the metric around it.
+
+    Example: metamon alerts explain 3
+    """
+    from core.clock import utc_now
+    from core.settings import settings
+    from db.queries import metrics
+    from db.queries.alerts import show_alert
+    from db.session import session_factory
+
+    with session_factory()() as session:
+        alert = show_alert(session, alert_id, now=utc_now())
+        width = timedelta(seconds=settings().bucket_seconds)
+        around = metrics.series(
+            session,
+            app=alert.app,
+            metric=alert.metric,
+            start=alert.window_start - 12 * width,
+            end=max(alert.window_end, alert.window_start) + 6 * width,
+            bucket_s=settings().bucket_seconds,
+            points=40,
+        )
+    if as_json:
+        print_json({"alert": alert.model_dump(mode="json"), "series": around.model_dump(mode="json")})
+        return
+    print(f"{alert.title}\n")
+    for reason in alert.reasons:
+        print(f"  {reason}")
+    if alert.expected_low is not None and alert.expected_high is not None:
+        print(f"  usually {alert.expected:.4g}, 95 % of such windows between {alert.expected_low:.4g} and "
+              f"{alert.expected_high:.4g}; seen: {alert.observed:.4g}")  # fmt: skip
+    print("  The usual is learnt from the last day and from these hours of the last fortnight; times with an open")
+    print("  alert on this metric do not teach it. Both must be surprised before an alert is raised.\n")
+    print_table(
+        ["WHEN", alert.metric.upper(), "RUNS", ""],
+        [
+            [p.at, p.value, p.runs, "◀ bad" if alert.window_start <= p.at < alert.window_end else ""]
+            for p in around.points
+        ],
+        empty="The metric has no points around it any more.",
+    )
+    if alert.proposals:
+        err.print(f"What may help: {command('proposals', 'show', str(alert.proposals[0]))}", markup=False)
+
+
+@app.command()
+def ack(alert_id: int) -> None:
+    """Say that you have it: no more repeats of its mail.
+
+    Example: metamon alerts ack 3
+    """
+    from core.clock import utc_now
+    from db.repositories.alerts import acknowledge
+    from db.session import session_factory
+
+    with session_factory().begin() as session:
+        first = acknowledge(session, alert_id, by=actor(), now=utc_now())
+    err.print(f"Alert {alert_id} is yours." if first else f"Alert {alert_id} was acknowledged before.")
+
+
+@app.command()
+def silence(
+    alert_id: int,
+    reason: Annotated[str, typer.Option(help="Why; people will wonder.")],
+    duration: Annotated[str, typer.Option("--for", help="How long: 30m, 4h, 2d.")] = "4h",
+) -> None:
+    """Mute what this alert is about, for a while. Still firing at the end, it is mailed once.
+
+    Example: metamon alerts silence 3 --for 4h --reason "load test until five"
+    """
+    from core.clock import utc_now
+    from db.repositories import alerts
+    from db.session import session_factory
+
+    now = utc_now()
+    until = now + length(duration)
+    with session_factory().begin() as session:
+        alerts.silence(session, alert_id, by=actor(), reason=reason, until=until, now=now)
+    err.print(f"Silent until {until.astimezone():%Y-%m-%d %H:%M}. End it with: ", end="")
+    err.print(command("alerts", "unsilence", str(alert_id)), markup=False)
+
+
+@app.command()
+def unsilence(alert_id: int) -> None:
+    """End the silences of what this alert is about.
+
+    Example: metamon alerts unsilence 3
+    """
+    from core.clock import utc_now
+    from db.repositories import alerts
+    from db.session import session_factory
+
+    with session_factory().begin() as session:
+        ended = alerts.unsilence(session, alert_id, by=actor(), now=utc_now())
+    err.print("It may be heard again." if ended else f"Nothing silenced alert {alert_id}.")

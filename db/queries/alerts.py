@@ -1,0 +1,164 @@
+"""Alerts as people see them: a list, one with its whole life, and the silences in force."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import case, select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFoundError
+from core.states import OPEN_ALERTS, AlertKind, AlertState, Severity
+from db.models.alerts import AlertEvent, MonitoringAlert, Silence
+from db.models.apps import App
+from db.models.proposals import ImprovementProposal
+
+
+class AlertRecord(BaseModel):
+    """One alert in a list."""
+
+    id: int
+    app: str
+    kind: AlertKind
+    severity: Severity
+    metric: str
+    state: AlertState
+    title: str
+    fingerprint: str
+    opened_at: datetime
+    fired_at: datetime | None
+    resolved_at: datetime | None
+    observed: float | None
+    expected: float | None
+    expected_low: float | None
+    expected_high: float | None
+    window_start: datetime
+    window_end: datetime
+    trace_urls: list[str]
+    flapping: bool
+    silenced: bool
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    emailed_at: datetime | None
+
+
+class AlertEventRecord(BaseModel):
+    """One transition, or something a person did."""
+
+    at: datetime
+    kind: str
+    observed: float | None
+    detail: dict[str, Any]
+
+
+class SilenceRecord(BaseModel):
+    """A silence in force."""
+
+    id: int
+    app: str
+    fingerprint: str | None
+    """None mutes the whole app."""
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+class AlertDetail(AlertRecord):
+    """One alert with everything that is known of it."""
+
+    p_value: float | None
+    reasons: list[str]
+    run_ids: list[str]
+    related: list[int]
+    """Other alerts that were open when it fired: one cause often shows in several metrics."""
+    proposals: list[int]
+    events: list[AlertEventRecord]
+    silences: list[SilenceRecord]
+
+
+def list_alerts(
+    session: Session,
+    *,
+    app: str | None = None,
+    state: AlertState | None = None,
+    severity: Severity | None = None,
+    only_open: bool = False,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[AlertRecord]:
+    """Return alerts, newest first.
+
+    Args:
+        before: only alerts with a smaller id, for the next page.
+    """
+    statement = select(MonitoringAlert, App.name).join(App, App.id == MonitoringAlert.app_id)
+    if app is not None:
+        statement = statement.where(App.name == app)
+    if state is not None:
+        statement = statement.where(MonitoringAlert.state == state)
+    if severity is not None:
+        statement = statement.where(MonitoringAlert.severity == severity)
+    if only_open:
+        statement = statement.where(MonitoringAlert.state.in_(OPEN_ALERTS))
+    if before is not None:
+        statement = statement.where(MonitoringAlert.id < before)
+    rows = session.execute(statement.order_by(MonitoringAlert.id.desc()).limit(limit))
+    return [AlertRecord.model_validate(_fields(alert, name)) for alert, name in rows]
+
+
+def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail:
+    """Return one alert with its life.
+
+    Raises:
+        NotFoundError: there is no such alert.
+    """
+    found = session.execute(
+        select(MonitoringAlert, App.name)
+        .join(App, App.id == MonitoringAlert.app_id)
+        .where(MonitoringAlert.id == alert_id)
+    ).one_or_none()
+    if found is None:
+        raise NotFoundError(f"there is no alert {alert_id}; `metamon alerts list` shows what there is")
+    alert, name = found
+    rows = session.scalars(select(AlertEvent).where(AlertEvent.alert_id == alert_id).order_by(AlertEvent.id))
+    events = [AlertEventRecord.model_validate(row, from_attributes=True) for row in rows]
+    proposals = select(ImprovementProposal.id).where(ImprovementProposal.alert_id == alert_id)
+    muted = [
+        silence
+        for silence in list_silences(session, now=now, app=name)
+        if silence.fingerprint in (None, alert.fingerprint)
+    ]
+    return AlertDetail.model_validate(
+        {
+            **_fields(alert, name),
+            "p_value": alert.p_value,
+            "reasons": alert.reasons,
+            "run_ids": alert.run_ids,
+            "related": sorted({other for event in events for other in event.detail.get("related", [])}),
+            "proposals": list(session.scalars(proposals.order_by(ImprovementProposal.rank))),
+            "events": events,
+            "silences": muted,
+        }
+    )
+
+
+def list_silences(session: Session, *, now: datetime, app: str | None = None) -> list[SilenceRecord]:
+    """Return the silences in force, those of whole apps first."""
+    statement = select(Silence, App.name).join(App, App.id == Silence.app_id).where(Silence.ends_at > now)
+    if app is not None:
+        statement = statement.where(App.name == app)
+    statement = statement.order_by(case((Silence.fingerprint.is_(None), 0), else_=1), Silence.ends_at)
+    return [
+        SilenceRecord.model_validate({**{key: getattr(row, key) for key in _SILENCE}, "app": name})
+        for row, name in session.execute(statement)
+    ]
+
+
+_SILENCE = ("id", "fingerprint", "author", "reason", "starts_at", "ends_at")
+
+
+def _fields(alert: MonitoringAlert, app: str) -> dict[str, Any]:
+    return {"app": app, **{key: getattr(alert, key) for key in AlertRecord.model_fields if key != "app"}}

@@ -1,0 +1,52 @@
+"""What is old goes: raw runs by dropping partitions, the rest by plain deletes of bounded size."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from core.states import JobState
+from db.models.jobs import Job
+from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.repositories.partitions import drop_partitions_before
+
+JOBS_KEPT = timedelta(days=7)
+BUCKETS_KEPT = timedelta(days=35)
+HOURS_KEPT = timedelta(days=400)
+
+BATCH = 50_000
+"""Rows of a table that one run deletes: the rest waits for the next."""
+
+
+def drop_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict[str, int]:
+    """Drop and delete what is past its time. Returns the rows (for runs and feedback: partitions) by table.
+
+    Args:
+        runs_kept: of raw runs, feedback and the notes about them; buckets live at least as long.
+    """
+    buckets_kept = max(BUCKETS_KEPT, runs_kept)
+    counts = {
+        "jobs": _delete_jobs(session, now - JOBS_KEPT),
+        "metric_buckets": _count(session, MetricBucket, MetricBucket.bucket < now - buckets_kept),
+        "metric_hours": _count(session, MetricHour, MetricHour.hour < now - HOURS_KEPT),
+        "bucket_changes": _count(session, BucketChange, BucketChange.bucket < now - runs_kept),
+    }
+    # Last: it locks the parent tables until the commit.
+    counts["partitions"] = len(drop_partitions_before(session, (now - runs_kept).date()))
+    return counts
+
+
+def _delete_jobs(session: Session, before: datetime) -> int:
+    old = (
+        select(Job.id)
+        .where(Job.state.in_([JobState.DONE, JobState.CANCELLED]), Job.finished_at < before)
+        .order_by(Job.id)
+        .limit(BATCH)
+    )
+    return int(session.execute(delete(Job).where(Job.id.in_(old))).rowcount)  # type: ignore[attr-defined]
+
+
+def _count(session: Session, table: type[MetricBucket | MetricHour | BucketChange], old: object) -> int:
+    return int(session.execute(delete(table).where(old)).rowcount)  # type: ignore[arg-type,attr-defined]
