@@ -79,8 +79,11 @@ def run_op(raw: RawRun, *, now: datetime) -> Addressed:
             documents[name] = body[name]
             stored[name] = b"" if name in ("error", "extra") else clean.stored_json(body[name])
     extra = documents.get("extra")
-    metadata = extra.pop("metadata", None) if isinstance(extra, dict) else None
-    metadata = metadata if isinstance(metadata, dict) else {}
+    metadata: dict[str, Any] = {}
+    if isinstance(extra, dict) and "metadata" in extra:
+        # It has a column of its own; reading puts the two together again.
+        metadata = extra["metadata"] if isinstance(extra["metadata"], dict) else {}
+        extra = {key: value for key, value in extra.items() if key != "metadata"}
     usage = _usage(body, metadata, documents.get("outputs"))
     op = RunOp(
         id=run_id,
@@ -100,8 +103,9 @@ def run_op(raw: RawRun, *, now: datetime) -> Addressed:
         **usage,
     )
     _place(op, body, now)
-    if op.duration is not None:
-        extra = {**(extra if isinstance(extra, dict) else {}), "metamon": {"client_start_time": body.get("start_time")}}
+    if op.duration is not None and op.posted:
+        stated = clean.text(body.get("start_time"), 50)
+        extra = {**(extra if isinstance(extra, dict) else {}), "metamon": {"client_start_time": stated}}
     if extra:
         op.extra = pack(clean.stored_json(extra))
     session_id = clean.uuid_or_none(body.get("session_id"), "session_id")

@@ -79,7 +79,7 @@ def token(sessions: sessionmaker[Session]) -> str:
 @pytest.fixture
 def http(collector_url: str, token: str) -> Iterator[httpx.Client]:
     """A plain HTTP client with the app's token."""
-    with httpx.Client(base_url=collector_url, headers={"x-api-key": token}) as client:
+    with httpx.Client(base_url=collector_url, headers={"x-api-key": token}, timeout=60) as client:
         yield client
 
 

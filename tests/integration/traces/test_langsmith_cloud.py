@@ -42,7 +42,7 @@ def cloud(postgres: Postgres) -> Iterator[httpx.Client]:
         key = tokens.create(session, name="cloud", scope=Scope.INGEST, by="test")
     with (
         served_app(collector_on(remote)) as url,
-        httpx.Client(base_url=url, headers={"x-api-key": key}) as client,
+        httpx.Client(base_url=url, headers={"x-api-key": key}, timeout=60) as client,
     ):
         yield client
     engine.dispose()
