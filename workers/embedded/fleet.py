@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
 from core.clock import utc_now
 from core.errors import MetamonError
 from core.settings import Settings
@@ -76,6 +80,7 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
 
     Raises:
         EmbeddedRedisError: no Redis can be started here, and none is configured.
+        ServiceError: a configured database or broker does not answer.
     """
     ports = Ports()
     settings: dict[str, Any] = {
@@ -103,6 +108,7 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
             settings[f"{name}_url"] = url
             service = "postgres" if name == "database" else name
             plan.outside.append(ServiceRecord(name=service, state="outside", url=bare(url)))
+    check_outside(settings)
     if "database_url" not in settings:
         plan.postgres = Postgres(folder.path / "postgres", ports.claim(POSTGRES_PORT))
     if "redis_url" not in settings:
@@ -114,6 +120,34 @@ def make_plan(folder: StateFolder, given: Settings, *, demo: bool, auto_approve:
         plan.smtp_port = ports.claim(SMTP_PORT)
         settings["smtp_url"] = f"smtp://127.0.0.1:{plan.smtp_port}"
     return plan
+
+
+def check_outside(settings: dict[str, Any]) -> None:
+    """Look whether the configured database and broker answer, before anything is started.
+
+    A mail server that is away is no reason not to start: mail waits for it.
+
+    Raises:
+        ServiceError: one does not; names the variable and the ways out.
+    """
+    if url := settings.get("database_url"):
+        try:
+            with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://", 1), connect_timeout=5):
+                pass
+        except psycopg.Error as error:
+            raise ServiceError(
+                f"METAMON_DATABASE_URL: {bare(url)} does not answer as it should: {str(error).strip()}\n"
+                "Start it, make the database (createdb), correct the URL, or unset it for the embedded one"
+            ) from None
+    if url := settings.get("redis_url"):
+        try:
+            with Redis.from_url(url.replace("redis+socket://", "unix://", 1), socket_connect_timeout=5) as client:
+                client.ping()
+        except (RedisError, OSError, ValueError) as error:
+            raise ServiceError(
+                f"METAMON_REDIS_URL: {bare(url)} does not answer as it should: {error}\n"
+                "Start it, correct the URL, or unset it for the embedded one"
+            ) from None
 
 
 class Fleet:
@@ -218,7 +252,6 @@ class Fleet:
 
     def _migrate(self) -> None:
         from sqlalchemy import create_engine
-        from sqlalchemy.exc import OperationalError
         from sqlalchemy.pool import NullPool
 
         from db.migrate import upgrade
@@ -228,11 +261,4 @@ class Fleet:
             self.plan.postgres.wait_ready()
             self.plan.postgres.create_database()
         url = self.plan.settings["database_url"]
-        engine = create_engine(engine_url(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
-        try:
-            upgrade(engine)
-        except OperationalError as error:
-            raise ServiceError(
-                f"the database at {bare(url)} does not answer as it should: {str(error.orig).strip()}\n"
-                "Start it, make the database (createdb), correct METAMON_DATABASE_URL, or unset it for the embedded one"
-            ) from None
+        upgrade(create_engine(engine_url(url), poolclass=NullPool, connect_args={"connect_timeout": 5}))
