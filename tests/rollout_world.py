@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session, sessionmaker
+from typer.testing import CliRunner
 
 from agents.change import Change
 from analysis.assignment import gets_candidate
+from core.settings import settings
 from core.states import ProposalStatus, RunStatus
+from db import session as session_module
 from db.models.apps import App, Project
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout
@@ -26,6 +31,21 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 _numbers = itertools.count()
 
 Score = Callable[[bool, random.Random], float | None]
+
+
+@contextmanager
+def shell_on(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
+    """A shell, wide enough for the tables, whose commands work on the test's database."""
+    monkeypatch.setenv("METAMON_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "250")
+    settings.cache_clear()
+    session_module._engine_of.cache_clear()
+    try:
+        yield CliRunner()
+    finally:
+        session_module.engine().dispose()
+        session_module._engine_of.cache_clear()
+        settings.cache_clear()
 
 
 def add_app(sessions: sessionmaker[Session], name: str = "fa-ai", **fields: Any) -> int:
