@@ -170,7 +170,7 @@ def test_a_quiet_day_sends_too(sessions: sessionmaker[Session]) -> None:
         add_hours(session, app.id)
     mails = flush_digest(sessions)
     assert [mail.recipient for mail in mails] == ["ada@example.com", "bob@example.com"]
-    assert mails[0].subject.startswith("[fa-ai] all quiet · 288 of 288 checks ran · quality 0.95")
+    assert mails[0].subject.startswith("[fa-ai] all quiet · 288 of 288 checks ran · quality 0.96")
     assert "within noise" in mails[0].subject
     assert "All quiet, 288 of 288 checks ran" in mails[0].text_body
     assert mails[0].key == f"digest:{app.id}:2026-11-26:ada@example.com"
@@ -196,7 +196,7 @@ def test_the_digest_is_due_at_nine_local_and_comes_once(sessions: sessionmaker[S
     at = NOW.replace(hour=0, minute=0)
     while at < NOW + timedelta(days=1, hours=12):
         sent += [(mail.recipient, at) for mail in flush_digest(sessions, at)]
-        at += timedelta(minutes=20)
+        at += timedelta(minutes=30)
     assert sent == [
         (who, datetime(2026, 11, day, 8, 0, tzinfo=UTC))
         for day in (26, 27)
@@ -243,7 +243,7 @@ def test_the_busy_day_has_everything_in_its_order(sessions: sessionmaker[Session
         )
         add_proposal(session, app, title="Raise the time-out", status=ProposalStatus.BLOCKED, change_hash="3" * 64)
     (mail, _) = flush_digest(sessions)
-    assert mail.subject.startswith("[fa-ai] 1 needs approval · 1 critical · quality 0.71 (−0.24)")
+    assert mail.subject.startswith("[fa-ai] 1 needs approval · 1 critical · quality 0.82 (−0.14)")
     text = mail.text_body
     order = [
         "fa-ai is in trouble: 1 critical alert open",
