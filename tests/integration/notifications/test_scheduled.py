@@ -256,7 +256,7 @@ def test_the_busy_day_has_everything_in_its_order(sessions: sessionmaker[Session
         "Blocked: Raise the time-out",
         "ALERTS: 1 NEW, 1 CONTINUING",
         "THE LAST 24 HOURS",
-        "fact accuracy",
+        "Fact accuracy",
     ]
     places = [text.index(said) for said in order]
     assert places == sorted(places)
