@@ -60,6 +60,7 @@ def judge(session: Session, rollout_id: int, *, now: datetime, cadence: Cadence)
         session,
         rollout_id=rollout_id,
         project=app.project,
+        started_at=rollout.started_at,
         since=since,
         until=until,
         keys=[name for name in guard.metrics if name not in ALWAYS_GUARDED],

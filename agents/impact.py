@@ -103,7 +103,13 @@ def _contrast(
     since, seen = rollout.started_at, 0
     while since < until:
         rows, reached = exposures(
-            session, rollout_id=rollout.id, project=app.project, since=since, until=until, keys=[metric]
+            session,
+            rollout_id=rollout.id,
+            project=app.project,
+            started_at=rollout.started_at,
+            since=since,
+            until=until,
+            keys=[metric],
         )
         seen += len(rows)
         kept = [

@@ -11,13 +11,12 @@ from sqlalchemy.orm import Session
 
 from agents import review
 from agents.cadence import Cadence
-from agents.change import Change, apply, check_allowed
+from agents.change import Change, check_allowed
 from analysis.sequential import RolloutGuard
 from core.errors import MetamonError, PermanentError
 from core.states import PROPOSAL, ROLLOUT, ProposalStatus, RolloutState
-from db.models.apps import App
 from db.models.rollouts import Rollout
-from db.repositories import audit, flags, jobs, rollouts
+from db.repositories import apps, audit, flags, jobs, rollouts
 from db.repositories.jobs import Claim
 
 log = structlog.get_logger(__name__)
@@ -239,7 +238,7 @@ def complete(session: Session, rollout_id: int, *, now: datetime, parent: Claim 
     rollout.finished_at = now
     app = rollouts.lock_app(session, rollout.app_id)
     change = Change.model_validate(rollout.change)
-    _configure(session, app, apply(app.config, change), change.key, by=by)
+    apps.configure(session, app.name, {change.key: change.to}, by=by)
     _note(
         session,
         rollout,
@@ -257,24 +256,8 @@ def complete(session: Session, rollout_id: int, *, now: datetime, parent: Claim 
 def _restore(session: Session, rollout: Rollout) -> None:
     app = rollouts.lock_app(session, rollout.app_id)
     change = Change.model_validate(rollout.change)
-    if app.config.get(change.key) != change.to:
-        return  # somebody has set it to something else since: theirs stands
-    config = {key: value for key, value in app.config.items() if key != change.key}
-    if change.from_ is not None:
-        config[change.key] = change.from_
-    _configure(session, app, config, change.key, by=f"rollout:{rollout.id}")
-
-
-def _configure(session: Session, app: App, config: dict[str, Any], key: str, *, by: str) -> None:
-    before, app.config = app.config.get(key), config
-    audit.record(
-        session,
-        actor=by,
-        action="app.config",
-        subject=f"app:{app.name}",
-        key=key,
-        **{"from": before, "to": config.get(key)},
-    )
+    if app.config.get(change.key) == change.to:  # where somebody has set something else since, theirs stands
+        apps.configure(session, app.name, {change.key: change.from_}, by=f"rollout:{rollout.id}")
 
 
 def _note(

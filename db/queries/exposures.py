@@ -16,8 +16,8 @@ from db.models.rollouts import RolloutEvent
 
 ROWS_CAP = 20_000
 """Runs that are read at once; the rest is read the next time."""
-LONGEST_RUN = timedelta(hours=1)
-"""A run that took longer is not looked for: the index is by start."""
+LONGEST_RUN = timedelta(minutes=15)
+"""A run that took longer is not looked for: the index is by start, and every look reads back so far."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,23 @@ SELECT DISTINCT k FROM metric_buckets, jsonb_object_keys(scores) AS k WHERE app_
 
 
 def exposures(
-    session: Session, *, rollout_id: int, project: str, since: datetime, until: datetime, keys: Sequence[str]
+    session: Session,
+    *,
+    rollout_id: int,
+    project: str,
+    started_at: datetime,
+    since: datetime,
+    until: datetime,
+    keys: Sequence[str],
 ) -> tuple[list[Exposure], datetime]:
     """Return the requests that finished in [since, until), in the order in which they did, and how far they reach.
 
     The second value is `until`, or earlier where there were more than `ROWS_CAP`.
+
+    Args:
+        started_at: when the rollout did; no run from before has its variant.
     """
-    oldest = since - LONGEST_RUN
+    oldest = max(since - LONGEST_RUN, started_at)
     rows = session.execute(
         _RUNS,
         {

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from agents import guarding, impact, rollout
 from agents.cadence import DEMO
+from core.clock import utc_now
 from core.errors import ForbiddenTransitionError, NotFoundError, PermanentError
-from core.states import JobState, ProposalStatus, RolloutState
+from core.states import ROLLOUT, JobState, ProposalStatus, RolloutState
 from db.models.access import AuditEntry
 from db.models.apps import App
 from db.models.evaluation import ImprovementImpact
@@ -361,3 +362,47 @@ def test_an_unknown_rollout_is_named(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session, pytest.raises(NotFoundError, match="there is no rollout 9999"):
         rollout.pause(session, 9999, by="cli:ann", reason="x", now=NOON)
     assert CHANGE.hash == CHANGE.model_copy().hash
+
+
+def test_the_tasks_take_a_rollout_from_look_to_impact(
+    sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rollout.advance` promotes and `evaluation.measure_impact` waits for units, each delivered twice."""
+    from tasks import evaluation as evaluation_tasks
+    from tasks import rollout as rollout_tasks
+
+    for module in (rollout_tasks, evaluation_tasks):
+        monkeypatch.setattr(module, "cadence", lambda *, demo: DEMO)
+    begun = utc_now() - timedelta(minutes=2)
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)), now=begun)
+    serve(sessions, rollout_id, start=begun + timedelta(seconds=3), requests=3000)
+    with sessions.begin() as session:
+        job_id = jobs.enqueue(
+            session, key="advance:1:x", kind="rollout.advance", args={"rollout_id": rollout_id, "at": "x"}
+        )
+    assert job_id is not None
+    for owner in ("a", "b"):
+        run(job_id, rollout_tasks.advance.handler, owner=owner, sessions=sessions)
+    promoted = row(sessions, rollout_id)
+    assert (promoted.percent, promoted.guard["decision"]["action"]) == (50, "promote")
+    assert promoted.guarded_until is not None
+    with sessions.begin() as session:
+        rollout.promote(session, rollout_id, by="cli:ann", reason="now", now=utc_now(), cadence=DEMO)
+        measuring = session.scalars(select(Job).where(Job.kind == "evaluation.measure_impact")).one()
+        measuring.run_at = begun
+    serve(sessions, rollout_id, start=utc_now() - timedelta(seconds=1), requests=10)
+    with sessions.begin() as session:
+        held = session.get_one(Rollout, rollout_id)
+        held.state = ROLLOUT.check(held.state, RolloutState.PAUSED)
+    run(measuring.id, evaluation_tasks.measure_impact.handler, owner="a", sessions=sessions)
+    with sessions.begin() as session:
+        waiting = session.get_one(Job, measuring.id)
+        assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0), "a paused hold-back is measured later"
+        waiting.run_at = begun
+        held = session.get_one(Rollout, rollout_id)
+        held.state = ROLLOUT.check(held.state, RolloutState.HOLDBACK)
+    for owner in ("b", "c"):
+        run(measuring.id, evaluation_tasks.measure_impact.handler, owner=owner, sessions=sessions)
+    assert row(sessions, rollout_id).state is RolloutState.COMPLETED
+    with sessions() as session:
+        assert len(session.scalars(select(ImprovementImpact)).all()) == 1
