@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.models import App, AuditEntry, Rollout
+from db.models import App, AuditEntry, MetricBucket, MonitoringAlert, Rollout
 from db.repositories import apps, audit
 from db.session import Sessions
 from demo import world
@@ -22,7 +22,9 @@ FIRST_AFTER = timedelta(seconds=10)
 BREATH = timedelta(seconds=20)
 """Between two faults at least, so that each has a bad window of its own."""
 PATIENCE = timedelta(seconds=45)
-"""After so long the next fault comes, however far the story before has got."""
+"""After so long the next fault comes where the one before was noticed, even if nobody has begun to mend it."""
+LIMIT = timedelta(seconds=120)
+"""After so long it comes in any case: a machine too slow to notice must not stop the show."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,29 @@ class Director:
             return fault
 
     def _due(self, session: Session, fault: Fault, done: dict[int, datetime], now: datetime) -> bool:
+        quiet = now - self.traffic_since
         if fault.number == 1:
-            return now >= self.traffic_since + FIRST_AFTER
+            return quiet >= FIRST_AFTER and (quiet >= LIMIT or self._watched(session))
         before = FAULTS[fault.number - 2]
         waited = now - done[before.number]
         # After a restart the traffic comes first, too.
-        if waited < BREATH or now < self.traffic_since + FIRST_AFTER:
+        if waited < BREATH or quiet < FIRST_AFTER:
             return False
-        return waited >= PATIENCE or before.remedy in rolled_out(session, self.app_id)
+        if before.remedy in rolled_out(session, self.app_id) or waited >= LIMIT:
+            return True
+        return waited >= PATIENCE and self._noticed(session, done[before.number])
+
+    def _watched(self, session: Session) -> bool:
+        """Tell whether monitoring has got as far as the live traffic: before, it has nothing to compare with."""
+        latest = session.scalar(select(func.max(MetricBucket.bucket)).where(MetricBucket.app_id == self.app_id))
+        return latest is not None and latest >= self.traffic_since
+
+    def _noticed(self, session: Session, since: datetime) -> bool:
+        """Tell whether an alert has fired since a fault."""
+        fired = select(MonitoringAlert.id).where(
+            MonitoringAlert.app_id == self.app_id, MonitoringAlert.fired_at >= since
+        )
+        return session.scalar(fired.limit(1)) is not None
 
     def _inject(self, session: Session, fault: Fault) -> None:
         if fault.world:

@@ -79,7 +79,7 @@ def show(out: Console | Say, line: Line, after: timedelta) -> None:
     # A grid wraps long text under itself; Text never reads markup out of what a trace or a model wrote.
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, min_width=WORD_WIDTH)
+    grid.add_column(no_wrap=True, min_width=WORD_WIDTH + 2)  # an icon and a space before it
     grid.add_column(overflow="fold")
     grid.add_row(Text(clock, style="dim"), Text(f"{line.icon} {line.word}", style=line.style), Text(line.text))
     if line.todo:

@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
-from db.models import App, AuditEntry, ImprovementProposal, Rollout
+from core.states import AlertKind, AlertState, Severity
+from db.models import App, AuditEntry, ImprovementProposal, MetricBucket, MonitoringAlert, Rollout
 from demo import setup, world
 from demo.config import CONFIG
-from demo.faults import ACTION, BREATH, FIRST_AFTER, PATIENCE, Director, injected
+from demo.faults import ACTION, BREATH, FIRST_AFTER, LIMIT, PATIENCE, Director, injected
 from demo.setup import Place
 
 
@@ -34,6 +35,26 @@ def director(sessions: sessionmaker[Session], app_id: int, place: Place, start: 
     return Director(sessions, app_id, place.world, traffic_since=start)
 
 
+def watch(sessions: sessionmaker[Session], app_id: int, at: datetime) -> None:
+    """Let monitoring have judged a bucket."""
+    with sessions.begin() as session:
+        session.add(
+            MetricBucket(app_id=app_id, bucket=at, runs=1, finished=1, errors=0, pending=0, abandoned=0, sla_met=1)
+        )
+
+
+def fire(sessions: sessionmaker[Session], app_id: int, at: datetime) -> None:
+    """Let an alert fire."""
+    with sessions.begin() as session:
+        session.add(
+            MonitoringAlert(
+                app_id=app_id, fingerprint="f", kind=AlertKind.ERROR_SPIKE, severity=Severity.HIGH,
+                state=AlertState.FIRING, metric="error_rate", title="t", window_start=at, window_end=at, opened_at=at,
+                fired_at=at,
+            )
+        )  # fmt: skip
+
+
 def number(director: Director, at: datetime) -> int | None:
     """Step, and return which fault came."""
     fault = director.step(at)
@@ -51,6 +72,8 @@ def test_the_first_fault_comes_after_ten_seconds_of_traffic_as_a_deployment(
 ) -> None:
     """Research finds it in the audit log like any other change of configuration."""
     one = director(sessions, app_id, place, start)
+    assert number(one, start + FIRST_AFTER) is None, "monitoring has not even seen the traffic"
+    watch(sessions, app_id, start + timedelta(seconds=1))
     assert number(one, start + FIRST_AFTER - timedelta(seconds=1)) is None
     assert number(one, start + FIRST_AFTER) == 1
     with sessions() as session:
@@ -64,11 +87,12 @@ def test_the_next_fault_waits_for_the_remedy_or_for_its_time(
     sessions: sessionmaker[Session], app_id: int, place: Place, start: datetime
 ) -> None:
     """A rollout of the remedy brings it on; else patience runs out."""
+    watch(sessions, app_id, start)
     one = director(sessions, app_id, place, start)
     one.step(start + FIRST_AFTER)
     at = start + FIRST_AFTER
     date_back(sessions, at)
-    assert number(one, at + PATIENCE - timedelta(seconds=1)) is None
+    assert number(one, at + PATIENCE) is None, "nobody has noticed the first"
     change = {"type": "parameter", "key": "index.emea", "from": "2026-11", "to": "2026-10", "note": ""}
     with sessions.begin() as session:
         proposal = ImprovementProposal(
@@ -84,6 +108,9 @@ def test_the_next_fault_waits_for_the_remedy_or_for_its_time(
     assert number(one, at + BREATH) == 2
     assert set(world.read(place.world).slow) == {"sonic-2"}
     date_back(sessions, at)
+    assert number(one, at + LIMIT - timedelta(seconds=1)) is None
+    fire(sessions, app_id, at + timedelta(seconds=5))
+    assert number(one, at + PATIENCE - timedelta(seconds=1)) is None
     assert number(one, at + PATIENCE) == 3
     assert world.read(place.world).released == {"watchlist"}
     assert set(world.read(place.world).slow) == {"sonic-2"}, "the demo never mends what it broke"
@@ -93,7 +120,7 @@ def test_a_restart_goes_on_and_repeats_nothing(
     sessions: sessionmaker[Session], app_id: int, place: Place, start: datetime
 ) -> None:
     """The audit log remembers; a new process waits for its own traffic first."""
-    director(sessions, app_id, place, start).step(start + FIRST_AFTER)
+    director(sessions, app_id, place, start).step(start + LIMIT)
     date_back(sessions, start)
     later = start + timedelta(minutes=10)
     two = director(sessions, app_id, place, later)
