@@ -93,7 +93,7 @@ def _search(node: Comparison) -> ColumnElement[bool]:
 
 def _has(node: Comparison) -> ColumnElement[bool]:
     if node.field == "tags":
-        return Run.tags.any(_text(node.value))  # type: ignore[arg-type]
+        return Run.tags.contains([_text(node.value)])
     if node.field == "metadata":
         try:
             wanted = json.loads(_text(node.value))
