@@ -29,7 +29,7 @@ from workers.queues import QUEUES
 
 SERVICES = {"postgres", "redis", "smtp", "api", "beat", "relay", "flower", *(f"worker-{queue}" for queue in QUEUES)}
 T = TypeVar("T")
-START_S = 150
+START_S = 240
 """Generous: this machine may be busy with other things."""
 
 
