@@ -10,7 +10,7 @@ from celery.signals import setup_logging
 from beat_schedule import BEAT_SCHEDULE
 from core.logging import configure_logging
 from core.settings import settings
-from workers.queues import TASK_MODULES, TASK_QUEUES, TASK_ROUTES
+from workers.queues import TASK_QUEUES, TASK_ROUTES
 
 # Celery reads this one variable itself: a SIGTERM then starts the soft shutdown, which re-queues what does not finish.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
@@ -28,7 +28,8 @@ def redis_url() -> str:
     return value.replace("unix://", "redis+socket://", 1)
 
 
-app = Celery("metamon", broker=redis_url(), include=TASK_MODULES)
+# No task modules here: each worker includes its own queue's (`--include tasks.validation`) and pays for no other's.
+app = Celery("metamon", broker=redis_url())
 app.conf.update(
     # -- delivery -------------------------------------------------------------------------------------------------
     task_acks_late=True,  # survive the death of a child

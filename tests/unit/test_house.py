@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def registered() -> set[str]:
     """Import every task module and return the names of our tasks."""
     from workers.app import app
 
-    app.loader.import_default_modules()
+    for module in TASK_MODULES:
+        importlib.import_module(module)
     return {name for name in app.tasks if name.partition(".")[0] in QUEUES}
 
 

@@ -126,7 +126,7 @@ def workers(folder: StateFolder, env: Mapping[str, str]) -> list[Spec]:
             f"worker-{queue}",
             (
                 *CELERY, "worker", "-Q", queue, "-n", f"{queue}@%h", "--without-gossip", "--without-mingle",
-                "-O", "fair", "-c", str(CONCURRENCY.get(queue, 1)), "-I", "workers.embedded.worker",
+                "-O", "fair", "-c", str(CONCURRENCY.get(queue, 1)), "-I", f"tasks.{queue},workers.embedded.worker",
             ),
             env, ready=said_ready(folder.run / f"{queue}.ready"), stage=APPS,
         )
