@@ -365,6 +365,8 @@ def _p_exceeds(trials: int, lost: int, won: int, m: float, ratio: float) -> floa
     if trials == 0:
         return 1.0
     observed = float(_score(np.array(lost), np.array(won), trials, m, ratio))
+    if m == 0 and observed <= 0:
+        return 1.0  # without discordance the score is zero, and discordance may be as rare as one likes
     if trials > EXACT_UP_TO:
         return float(stats.norm.sf(observed))
     return _supremum(trials, observed, m, ratio)
@@ -384,7 +386,7 @@ def _supremum(trials: int, observed: float, m: float, ratio: float) -> float:
     values = np.concatenate([mass(block) for block in np.array_split(angles, 1 + points * trials // 400_000)])
     best = float(values.max())
     padded = np.pad(values, 1, constant_values=-1.0)
-    peaks = np.flatnonzero((values >= padded[:-2]) & (values >= padded[2:]) & (values > 0.9 * best))
+    peaks = np.flatnonzero((values >= padded[:-2]) & (values >= padded[2:]) & (values > 0.995 * best))
     step = angles[1]
     for peak in peaks[np.argsort(-values[peaks])][:4]:
         centre, width = angles[peak], step
