@@ -8,17 +8,10 @@ from itertools import combinations
 import numpy as np
 
 from analysis.encoding import Attribute, Codes, Flags, Reals
-
-RIDGE = 1.0
-"""Precision of the normal prior on a main effect, in logits."""
-
-PAIR_RIDGE = 6.0
-"""The same for a pair: interactions must be earned."""
+from analysis.spread import MAX_CELLS, Spread
 
 MAX_ROWS = 200_000
 """Baseline runs that the model is fitted on; more would not move it."""
-
-MAX_PAIR_CELLS = 4096
 
 FLOOR = 1e-6
 
@@ -28,7 +21,9 @@ def sigmoid(eta: Reals) -> Reals:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(eta, -30, 30))))
 
 
-def expected_rate(attributes: Sequence[Attribute], failed: Flags, baseline: Flags, *, sweeps: int = 3) -> Reals:
+def expected_rate(
+    attributes: Sequence[Attribute], failed: Flags, baseline: Flags, spread: Spread, *, sweeps: int = 3
+) -> Reals:
     """Return the expected failure rate of every run, from the baseline alone.
 
     Ridge logistic regression with main effects and shrunken pairs, by block-coordinate Newton steps: within one
@@ -39,6 +34,7 @@ def expected_rate(attributes: Sequence[Attribute], failed: Flags, baseline: Flag
         attributes: levels of N runs.
         failed: outcome of each run, shape (N,).
         baseline: which runs are the baseline, shape (N,).
+        spread: how much values and pairs differ; its inverse is the ridge.
         sweeps: passes over the main effects.
 
     Returns:
@@ -66,12 +62,12 @@ def expected_rate(attributes: Sequence[Attribute], failed: Flags, baseline: Flag
     local = [attribute.codes[rows] for attribute in attributes]
     for _ in range(sweeps):
         for place, attribute in enumerate(attributes):
-            step((place,), local[place], attribute.levels, RIDGE)
+            step((place,), local[place], attribute.levels, 1 / spread.values)
     if 0 < y.sum() < len(y):
         for a, b in combinations(range(len(attributes)), 2):
             size = attributes[a].levels * attributes[b].levels
-            if size <= MAX_PAIR_CELLS:
-                step((a, b), local[a] * attributes[b].levels + local[b], size, PAIR_RIDGE)
+            if size <= MAX_CELLS:
+                step((a, b), local[a] * attributes[b].levels + local[b], size, 1 / spread.pairs)
     total = np.full(len(failed), intercept)
     for key, theta in effects.items():
         codes = attributes[key[0]].codes

@@ -15,23 +15,28 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.special import logit
-from scipy.stats import hypergeom
+from scipy.stats import betabinom
 
+from analysis.doubt import Doubt
 from analysis.encoding import Attribute, Flags, Reals, encode, leaks_outcome
 from analysis.expected import FLOOR, expected_rate, sigmoid
 from analysis.onset import onset
-from analysis.slices import Conjunction, Cuboid, Window, add_expected, excess_likelihood, scan
+from analysis.slices import MIN_FAILING, Conjunction, Cuboid, Window, add_expected, excess_likelihood, scan
+from analysis.spread import spread
 
 PRIOR_FAILURES = 6.0
 """How many failures, behaving as expected, a slice's own baseline is shrunk with."""
 
 SHORTLIST = 60
+TRIES = 8
+"""So many of the best are tested before the search ends: the first may be a slice of which too little is known."""
+
 MAX_CAUSES = 3
 ALIAS_JACCARD = 0.9
 ALIAS_TOLERANCE = 3.0
 """Nats by which an alias may explain the runs worse and still be preferred for being simpler or new."""
 
-MULTIPLICITY = 4
+MULTIPLICITY = 4.0
 """Safety factor on the number of candidates, for the search over shapes of the excess."""
 
 MU_BINS = 48
@@ -147,7 +152,8 @@ class _Search:
     ) -> None:
         self.attributes, self.times, self.alpha = attributes, times, alpha
         self.failed_all, self.bad_all = failed, bad
-        self.expected_all = expected_rate(attributes, failed, ~bad)
+        known = spread(attributes, failed, ~bad)
+        self.expected_all = expected_rate(attributes, failed, ~bad, known)
         rows, others = np.flatnonzero(bad), np.flatnonzero(~bad)
         self.bad = Window([a.codes[rows] for a in attributes], failed[rows], self.expected_all[rows])
         self.base = Window([a.codes[others] for a in attributes], failed[others], self.expected_all[others])
@@ -156,6 +162,10 @@ class _Search:
         for cuboid in self.cuboids:
             order = len(cuboid.places)
             self.searched[order] = self.searched.get(order, 0) + len(cuboid.cells)
+        self.occurring = {0: 1}
+        for cuboid in self.cuboids:
+            self.occurring[len(cuboid.places)] = self.occurring.get(len(cuboid.places), 0) + cuboid.occurring
+        self.doubt = Doubt(attributes, self.bad, self.base, known)
         self.null = self.bad.expected.copy()
         """Expectation before anything was explained away."""
 
@@ -165,14 +175,10 @@ class _Search:
         found: list[Cause] = []
         taken: list[Conjunction] = []
         while len(found) < MAX_CAUSES and self.bad.failed.sum() >= 3:
-            ranked = self.rank()
-            if not ranked:
+            pick = self.pick(taken)
+            if pick is None:
                 break
-            score, best, lifted = ranked[0]
-            best, lifted, aliases = self.prefer(ranked)
-            p_value = self.test(best)
-            if score <= 0 or p_value > self.alpha or best in taken:
-                break
+            best, lifted, aliases, p_value = pick
             found.append(self.report(best, aliases, p_value, total, times))
             taken.append(best)
             inside = np.flatnonzero(self.bad.mask(best))
@@ -180,6 +186,16 @@ class _Search:
             self.bad.expected[inside] = lifted
             add_expected(self.cuboids, self.bad, inside, change)
         return found
+
+    def pick(self, taken: list[Conjunction]) -> tuple[Conjunction, Reals, list[Conjunction], float] | None:
+        """Return the best conjunction that passes the test, with its fitted rates, aliases and p-value."""
+        ranked = [entry for entry in self.rank() if entry[0] > 0 and entry[1] not in taken]
+        for start in range(min(len(ranked), TRIES)):
+            best, lifted, aliases = self.prefer(ranked[start:])
+            p_value = self.test(best)
+            if p_value <= self.alpha:
+                return best, lifted, aliases, p_value
+        return None
 
     def rank(self) -> list[tuple[float, Conjunction, Reals]]:
         """Return the shortlist by run-level likelihood: (score in nats, conjunction, fitted rates of its runs)."""
@@ -216,22 +232,27 @@ class _Search:
         return len(conjunction) == 1 and not (self.base.codes[conjunction[0][0]] == conjunction[0][1]).any()
 
     def test(self, conjunction: Conjunction) -> float:
-        """Return the corrected hypergeometric p-value of a conjunction.
+        """Return the corrected p-value of a conjunction: how likely so many failures are without a cause.
 
-        Its baseline is its own, adjusted for the mix inside it and shrunk towards the model; where other causes
-        were explained away, towards what they lead one to expect.
+        A beta-binomial tail. Its mean is what the model expects of these runs, corrected by the slice's own baseline;
+        its width says how sure that is: how much baseline there is, how much values differ (`analysis.spread`), and
+        how far the mix inside the slice has moved. With much baseline and the same mix it is the hypergeometric test.
+
+        Correction for the search, the better of two: all conjunctions that occur at all, or those with three
+        failures, each judged given that it has three.
         """
         now, before = self.bad.mask(conjunction), self.base.mask(conjunction)
         runs, failures = int(now.sum()), int(self.bad.failed[now].sum())
-        expected = float(self.bad.expected[now].sum())
-        own = (float(self.base.failed[before].sum()) + PRIOR_FAILURES) / (
-            float(self.base.expected[before].sum()) + PRIOR_FAILURES
-        )
-        rate = min(max(expected * own / runs, FLOOR), 1 - FLOOR)
-        base_runs = int(before.sum() + np.ceil(PRIOR_FAILURES / max(rate, 0.01)))
-        base_failures = int(np.ceil(rate * base_runs))
-        tail = float(hypergeom.sf(failures - 1, runs + base_runs, failures + base_failures, runs))
-        return min(1.0, tail * self.searched[len(conjunction)] * MULTIPLICITY)
+        expected, usual = float(self.bad.expected[now].sum()), float(self.base.expected[before].sum())
+        correction, seen = self.doubt.of_slice(conjunction, float(self.base.failed[before].sum()), usual)
+        rate = min(max(expected * correction / runs, FLOOR), 1 - FLOOR)
+        size = 1 / (1 / seen + self.doubt.of_mix(now, before))
+        law = betabinom(runs, size, size * (1 - rate) / rate)
+        tail = max(float(law.sf(failures - 1)), 1e-300)
+        selected = max(float(law.sf(MIN_FAILING - 1)), tail)
+        order = len(conjunction)
+        searched = min(tail * self.occurring[order], tail / selected * self.searched[order])
+        return float(min(1.0, searched * MULTIPLICITY))
 
     def report(
         self,

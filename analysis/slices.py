@@ -48,6 +48,8 @@ class Cuboid:
     bad_expected: Reals
     base_failed: Reals
     base_expected: Reals
+    occurring: int = 0
+    """How many conjunctions over these attributes have a run in the bad window at all."""
 
     def conjunction(self, index: int) -> Conjunction:
         """Return the attribute levels of a candidate."""
@@ -65,6 +67,15 @@ class Cuboid:
             column = codes[place] if rows is None else codes[place][rows]
             total = total * size + column
         return np.asarray(total)
+
+    def count_occurring(self, codes: Codes) -> int:
+        """Count the distinct cells among mixed-radix codes."""
+        size = int(np.prod(self.sizes))
+        if size > DENSE:
+            return len(np.unique(codes))
+        seen = np.zeros(size, dtype=bool)
+        seen[codes] = True
+        return int(seen.sum())
 
     def sums(self, codes: Codes, weights: Reals | None) -> Reals:
         """Sum weights (or count) per candidate, over rows whose mixed-radix codes are given."""
@@ -103,7 +114,9 @@ def scan(attributes: Sequence[Attribute], bad: Window, base: Window, *, max_orde
                 continue
             cuboid.cells = cells[enough]
             cuboid.bad_failed = counts[enough].astype(np.float64)
-            cuboid.bad_expected = cuboid.sums(cuboid.cell_of(bad.codes), bad.expected)
+            everywhere = cuboid.cell_of(bad.codes)
+            cuboid.occurring = cuboid.count_occurring(everywhere)
+            cuboid.bad_expected = cuboid.sums(everywhere, bad.expected)
             cuboid.base_failed = cuboid.sums(cuboid.cell_of(base.codes, base_rows), None)
             cuboid.base_expected = cuboid.sums(cuboid.cell_of(base.codes), base.expected)
             found.append(cuboid)

@@ -1,0 +1,101 @@
+"""How sure an expectation is: what the baseline knows of a slice, and how far its mix has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from analysis.encoding import Attribute, Codes, Flags, Reals
+from analysis.slices import Conjunction, Window
+from analysis.spread import MAX_CELLS, Spread
+
+WHOLE = 1 / 50
+"""Relative variance of the failure rate of all traffic between two windows."""
+
+
+class Doubt:
+    """What the baseline leaves open about the failures that one expects of a slice."""
+
+    def __init__(self, attributes: Sequence[Attribute], bad: Window, base: Window, spread: Spread) -> None:
+        self.bad, self.base, self.spread = bad, base, spread
+        self.levels = [attribute.levels for attribute in attributes]
+        self.support: dict[tuple[int, ...], Reals] = {
+            (place,): np.bincount(codes, weights=base.expected, minlength=size)
+            for place, (codes, size) in enumerate(zip(base.codes, self.levels, strict=True))
+        }
+        """Expected failures of the baseline by level, by attribute or pair of attributes."""
+        self.pairs = [
+            pair
+            for pair in combinations(range(len(attributes)), 2)
+            if self.levels[pair[0]] * self.levels[pair[1]] <= MAX_CELLS
+        ]
+
+    def of_slice(self, conjunction: Conjunction, failures: float, expected: float) -> tuple[float, float]:
+        """Return by how much a slice's expectation is to be corrected, and the failures that it is as sure as.
+
+        Values and pairs are in the model already; what it leaves open about them is the ridge's posterior variance. A
+        triple is not: its own baseline corrects it, shrunk by what its values and pairs leave open.
+
+        Args:
+            conjunction: the slice.
+            failures, expected: its baseline's failures, and what the model says of it.
+        """
+        if not conjunction:
+            seen = failures + 1 / WHOLE
+            return seen / (expected + 1 / WHOLE), seen
+        open_ = sum(self._posterior((place,), (level,)) for place, level in conjunction)
+        for (a, i), (b, j) in combinations(conjunction, 2):
+            open_ += self._posterior((a, b), (i, j)) if (a, b) in self.pairs else self.spread.pairs
+        if len(conjunction) < 3 and all(pair in self.pairs for pair in combinations([p for p, _ in conjunction], 2)):
+            return 1.0, 1 / open_
+        prior = 1 / (open_ + self.spread.pairs / 2)
+        return (failures + prior) / (expected + prior), failures + prior
+
+    def _posterior(self, places: tuple[int, ...], levels: tuple[int, ...]) -> float:
+        if places not in self.support:
+            a, b = places
+            cells = self.base.codes[a] * self.levels[b] + self.base.codes[b]
+            size = self.levels[a] * self.levels[b]
+            self.support[places] = np.bincount(cells, weights=self.base.expected, minlength=size)
+        cell = levels[0] if len(places) == 1 else levels[0] * self.levels[places[1]] + levels[1]
+        variance = self.spread.values if len(places) == 1 else self.spread.pairs
+        return 1 / (1 / variance + float(self.support[places][cell]))
+
+    def of_mix(self, now: Flags, before: Flags) -> float:
+        """Return the relative variance that comes of another mix inside the slice.
+
+        Where the mix is as it was, the slice's own baseline tells how wrong the model is about it. What moved towards
+        values (and pairs of them) that the baseline hardly knows is a guess, and as uncertain as they are.
+
+        Args:
+            now: the slice in the bad window, shape (M,).
+            before: the slice in the baseline, shape (B,).
+        """
+        expected, usual = self.bad.expected[now], self.base.expected[before]
+        total = expected.sum()
+        if total <= 0:
+            return 0.0
+        current = [codes[now] for codes in self.bad.codes]
+        former = [codes[before] for codes in self.base.codes]
+        # an unseen slice has no mix to have moved from: its own values' doubt is in `prior`
+        share = usual / usual.sum() if len(usual) else usual
+
+        def moved(cells: Codes, old: Codes, support: Reals, variance: float) -> float:
+            size = len(support)
+            shift = np.bincount(cells, weights=expected / total, minlength=size)
+            if len(share):
+                shift = shift - np.bincount(old, weights=share, minlength=size)
+            return float((shift * shift / (1 / variance + support)).sum())
+
+        doubt = 0.0
+        for place, (cells, old) in enumerate(zip(current, former, strict=True)):
+            doubt += moved(cells, old, self.support[(place,)], self.spread.values)
+        for a, b in self.pairs:
+            self._posterior((a, b), (0, 0))
+            width = self.levels[b]
+            doubt += moved(
+                current[a] * width + current[b], former[a] * width + former[b], self.support[(a, b)], self.spread.pairs
+            )
+        return doubt
