@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -28,6 +29,7 @@ def length(text: str) -> timedelta:
 
 @app.command("list")
 def list_(
+    *,
     app_name: Annotated[str | None, typer.Option("--app", help="Only this app's.")] = None,
     state: Annotated[AlertState | None, typer.Option(help="Only alerts in this state.")] = None,
     severity: Annotated[Severity | None, typer.Option(help="Only alerts of this severity.")] = None,
@@ -57,6 +59,10 @@ def list_(
     )
 
 
+def _rows(name: str, values: Sequence[object]) -> list[list[object]]:
+    return [[name, value] for value in values]
+
+
 def _marks(record: object) -> str:
     marks = {"acknowledged_at": "acknowledged", "silenced": "silenced", "flapping": "flapping"}
     return ", ".join(word for name, word in marks.items() if getattr(record, name))
@@ -84,11 +90,13 @@ def show(alert_id: int, as_json: JsonFlag = False) -> None:
         ["state", " ".join(filter(None, [alert.state.value, _marks(alert)]))],
         ["bad since", alert.window_start],
         ["until", alert.window_end],
-        *(["because", reason] for reason in alert.reasons),
-        *(["evidence", url] for url in alert.trace_urls),
-        *(["related", f"alert {other}"] for other in alert.related),
-        *(["proposal", number] for number in alert.proposals),
-        *(["silence", f"{s.id}: {s.reason} ({s.author}, until {s.ends_at:%Y-%m-%d %H:%M %Z})"] for s in alert.silences),
+        *_rows("because", alert.reasons),
+        *_rows("evidence", alert.trace_urls),
+        *_rows("related", [f"alert {other}" for other in alert.related]),
+        *_rows("proposal", alert.proposals),
+        *_rows(
+            "silence", [f"{s.id}: {s.reason} ({s.author}, until {s.ends_at:%Y-%m-%d %H:%M %Z})" for s in alert.silences]
+        ),
     ]
     if alert.acknowledged_by:
         rows.append(["acknowledged", f"by {alert.acknowledged_by}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -28,7 +28,7 @@ def sweep(job: RunningJob) -> None:
 @fleet_task("monitoring.check_app", long=True)
 def check_app(job: RunningJob) -> None:
     """Check one app. Idempotent: a second check of the same moment finds no note and no news."""
-    app_id = int(job.args["app_id"])
+    app_id, at = int(job.args["app_id"]), datetime.fromisoformat(str(job.args["at"]))
     with job.sessions() as session:
         kind = apps_monitored.source_of(session, app_id)
     source = source_of(kind, job.sessions, settings())
@@ -38,14 +38,14 @@ def check_app(job: RunningJob) -> None:
     with job.finish() as session:
         checked = check.check_app(session, app_id, now=job.now, cadence=pace, run_url=source.run_url, parent=job.claim)
         if checked.recheck_at is not None:
-            at = checked.recheck_at.isoformat(timespec="seconds")
+            then = checked.recheck_at.isoformat(timespec="seconds")
             job.then(
                 session,
-                key=f"check:{app_id}:{at}",
+                key=f"check:{app_id}:{then}",
                 kind="monitoring.check_app",
                 run_at=checked.recheck_at,
                 app_id=app_id,
-                at=at,
+                at=then,
             )
     if checked.moved.fired or checked.moved.resolved:
         log.info("alerts.moved", app_id=app_id, fired=checked.moved.fired, resolved=checked.moved.resolved)

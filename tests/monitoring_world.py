@@ -1,4 +1,4 @@
-"""A small world of runs for the monitoring tests: written straight into the store, with the notes that ingest leaves."""
+"""A world of runs for the monitoring tests: written straight into the store, with the notes that ingest leaves."""
 
 from __future__ import annotations
 

@@ -85,6 +85,7 @@ def check_app(
     session: Session,
     app_id: int,
     *,
+    at: datetime,
     now: datetime,
     cadence: Cadence,
     run_url: RunUrl,
@@ -93,6 +94,8 @@ def check_app(
     """Check one app. Done twice, the second time finds nothing new.
 
     Args:
+        at: the moment that the check was asked for. Where a later check was made already there is nothing to do, so
+            that a backlog of checks costs one.
         run_url: where a person can look at a run of a project.
         parent: the job in whose transaction this happens, for the jobs that follow.
     """
@@ -104,6 +107,8 @@ def check_app(
     if project is None:
         return Checked(refused=f"{app.project!r} has no traces yet, or is never monitored")
     last_check = mark.at if mark.state else None
+    if last_check is not None and at < last_check:
+        return Checked(refused="a later check was made already")
     checked = Checked(restated=restate(session, app, project, last_check=last_check, now=now, cadence=cadence))
     _look(session, app, project, mark=mark, last_check=last_check, now=now, cadence=cadence, run_url=run_url,
           parent=parent, checked=checked)  # fmt: skip
@@ -173,8 +178,7 @@ def _look(
         findings = [*(bench.rate(metric, end) for metric in bench.metrics()), bench.latency(end)]
         if end == now:
             last_run = roots.last_start(session, project.id, until=now)
-            silent_since = None if last_run is None else max(last_run, up_since)
-            findings.append(bench.volume(now, silent_since=silent_since, least=cadence.silence))
+            findings.append(bench.volume(now, last_run=last_run, watching_since=up_since, least=cadence.silence))
         for finding in findings:
             alert = book.move(finding, now=end, evidence=lambda finding=finding: evidence(finding))  # type: ignore[misc]
             if end == now and alert is not None and alert.state == "pending" and finding.reading.health is Health.BAD:

@@ -145,21 +145,25 @@ class Bench:
             window_end=end,
         )
 
-    def volume(self, now: datetime, *, silent_since: datetime | None, least: timedelta) -> Finding:
+    def volume(
+        self, now: datetime, *, last_run: datetime | None, watching_since: datetime, least: timedelta
+    ) -> Finding:
         """Judge whether traffic stopped.
 
         Args:
-            silent_since: when the last run began, or since when we could have seen one; None: no run ever came.
+            last_run: when the last run began; None: no run ever came.
+            watching_since: a silence before it may be our own.
         """
         finding = Finding(kind=AlertKind.NO_DATA, metric=VOLUME, reading=Reading(Health.UNKNOWN))
-        if silent_since is None:
+        if last_run is None:
             return finding
+        silent_since = max(last_run, watching_since)
         silent = max(now - silent_since, timedelta())
-        start = self._start(now, WINDOWS)
+        start = max(self._start(now, WINDOWS), floor_time(watching_since, self.width))
         seen = judge_silence(
             silent_s=silent.total_seconds(),
             least_s=least.total_seconds(),
-            latest_runs=sum(part.runs for part in self.latest(now)),
+            latest_runs=sum(part.runs for part in self.latest(now) if part.runs and part.start >= start),
             latest_s=(now - start).total_seconds(),
             usual_per_s=self.history.usual_volumes(VOLUME, before=min(start, silent_since), at=now),
         )

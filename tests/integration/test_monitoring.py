@@ -18,6 +18,7 @@ from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.apps import App, Project
 from db.models.jobs import Job
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.repositories import alerts as alert_repository
 from tests.monitoring_world import Spec, World, make_world, steady
 
 NOW = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
@@ -28,7 +29,7 @@ DEMO = Cadence.of(sweep=timedelta(seconds=3), bucket=timedelta(seconds=10), demo
 def check(world: World, now: datetime, cadence: Cadence = REAL) -> Checked:
     """Check the world's app once."""
     with world.sessions.begin() as session:
-        return check_app(session, world.app_id, now=now, cadence=cadence, run_url=url)
+        return check_app(session, world.app_id, at=now, now=now, cadence=cadence, run_url=url)
 
 
 def url(project_id: UUID, run_id: UUID) -> str:
@@ -54,10 +55,10 @@ def buckets(world: World) -> list[MetricBucket]:
         return list(session.scalars(select(MetricBucket).order_by(MetricBucket.bucket)))
 
 
-def healthy_fortnight(now: datetime, *, per_hour: int = 60, seed: int = 1) -> list[Spec]:
-    """Return two weeks at a steady pace: 1 % errors, 4 % wrong facts, 2 % failed guardrails."""
+def healthy_past(now: datetime, *, days: int = 2, per_hour: int = 60, seed: int = 1) -> list[Spec]:
+    """Return some days at a steady pace: 1 % errors, 4 % wrong facts, 2 % failed guardrails."""
     rng = random.Random(seed)
-    return [busy_run(rng, run.at) for run in steady(now - timedelta(days=14), now, timedelta(hours=1) / per_hour)]
+    return [busy_run(rng, run.at) for run in steady(now - timedelta(days=days), now, timedelta(hours=1) / per_hour)]
 
 
 def busy_run(
@@ -71,11 +72,23 @@ def busy_run(
     return Spec(at, "error" if failed else "success", rng.lognormvariate(-2.5, 0.3), scores)
 
 
-def live(start: datetime, seconds: float, *, per_second: int = 50, seed: int = 2, **rates: float) -> list[Spec]:
+def live(
+    start: datetime,
+    seconds: float,
+    *,
+    per_second: int = 50,
+    seed: int = 2,
+    errors: float = 0.01,
+    wrong: float = 0.04,
+    unsafe: float = 0.02,
+) -> list[Spec]:
     """Return live traffic."""
     rng = random.Random(seed)
     pace = timedelta(seconds=1) / per_second
-    return [busy_run(rng, start + n * pace, **rates) for n in range(int(seconds * per_second))]
+    return [
+        busy_run(rng, start + n * pace, errors=errors, wrong=wrong, unsafe=unsafe)
+        for n in range(int(seconds * per_second))
+    ]
 
 
 def test_a_bucket_counts_what_happened_in_it(sessions: sessionmaker[Session]) -> None:
@@ -133,6 +146,18 @@ def test_a_second_check_writes_nothing(sessions: sessionmaker[Session]) -> None:
     assert alerts(world) == []
 
 
+def test_a_backlog_of_checks_costs_one(sessions: sessionmaker[Session]) -> None:
+    """A check that was asked for before the last one was made has nothing to add."""
+    world = make_world(sessions)
+    world.add([Spec(NOW - timedelta(minutes=1))])
+    check(world, NOW)
+    world.add([Spec(NOW - timedelta(minutes=1))])
+    with sessions.begin() as session:
+        late = check_app(session, world.app_id, at=NOW - timedelta(seconds=1), now=NOW, cadence=REAL, run_url=url)
+    assert late.refused
+    assert buckets(world)[0].runs == 1
+
+
 def test_two_apps_on_one_project_both_see_a_change(sessions: sessionmaker[Session]) -> None:
     """The notes are the project's: whoever takes them restates for everybody."""
     world = make_world(sessions)
@@ -183,7 +208,7 @@ def test_the_first_sweep_after_a_backfill_is_set_based_and_quiet(
 ) -> None:
     """20,000 runs over a fortnight make 20,000 buckets of ten seconds in a handful of statements, and no alert."""
     world = make_world(sessions)
-    world.add(healthy_fortnight(NOW))
+    world.add(healthy_past(NOW, days=14))
     statements: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -198,3 +223,263 @@ def test_the_first_sweep_after_a_backfill_is_set_based_and_quiet(
         assert session.scalar(select(func.count()).select_from(MetricHour)) == 336
         assert session.scalar(select(func.count()).select_from(BucketChange)) == 0
     assert alerts(world) == []
+
+
+def watch(
+    world: World,
+    start: datetime,
+    seconds: int,
+    *,
+    errors: float = 0.01,
+    wrong: float = 0.04,
+    unsafe: float = 0.02,
+) -> datetime | None:
+    """Serve live traffic and sweep; return when the first alert fired, or None."""
+    for at in range(0, seconds, 3):
+        moment = start + timedelta(seconds=at)
+        world.add(live(moment, 3, seed=at, errors=errors, wrong=wrong, unsafe=unsafe))
+        checked = check(world, moment + timedelta(seconds=3), DEMO)
+        if checked.moved.fired:
+            return moment + timedelta(seconds=3)
+    return None
+
+
+@pytest.fixture
+def demo_world(sessions: sessionmaker[Session]) -> World:
+    """Some days of thin history, checked once, as the demo begins."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW, DEMO)
+    return world
+
+
+def test_live_traffic_after_a_thin_history_is_no_alert(demo_world: World) -> None:
+    """3,000 times the traffic, as healthy as before."""
+    assert watch(demo_world, NOW, 90) is None
+    assert alerts(demo_world) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "metric"),
+    [
+        ({"wrong": 0.25}, AlertKind.QUALITY_DEGRADATION, "fact_accuracy"),
+        ({"unsafe": 0.12}, AlertKind.QUALITY_DEGRADATION, "guardrail_pass"),
+        ({"errors": 0.2}, AlertKind.ERROR_SPIKE, "error_rate"),
+    ],
+)
+def test_a_fault_is_found_within_fifteen_seconds(
+    demo_world: World, fault: dict[str, float], kind: AlertKind, metric: str
+) -> None:
+    """In the running bucket, by the right metric, with its onset, evidence, and the next jobs beside it."""
+    assert watch(demo_world, NOW, 30) is None
+    injected = NOW + timedelta(seconds=30)
+    fired = watch(demo_world, injected, 15, **fault)
+    assert fired is not None
+    by_metric = {alert.metric: alert for alert in alerts(demo_world)}
+    alert = by_metric[metric]
+    assert (alert.kind, alert.severity, alert.state) == (kind, Severity.CRITICAL, AlertState.FIRING)
+    assert abs(alert.window_start - injected) <= timedelta(seconds=2)
+    assert len(alert.trace_urls) == 10
+    assert alert.trace_urls[0] == url(demo_world.project_id, UUID(alert.run_ids[0]))
+    assert set(by_metric) - {metric} <= {"sla_compliance"}
+    for row in by_metric.values():
+        assert f"research:{row.id}" in jobs(demo_world)
+        assert f"announce:alert_critical:{row.id}" in jobs(demo_world)
+
+
+def test_errors_are_found_as_errors_and_as_a_broken_sla_that_know_of_each_other(demo_world: World) -> None:
+    """One cause in two metrics: the later alert names the earlier."""
+    fired = watch(demo_world, NOW, 15, errors=0.2)
+    assert fired is not None
+    watch(demo_world, fired, 9, errors=0.2)
+    found = {alert.metric: alert for alert in alerts(demo_world)}
+    assert set(found) == {"error_rate", "sla_compliance"}
+    assert found["sla_compliance"].kind is AlertKind.SLA_VIOLATION
+    with demo_world.sessions() as session:
+        details = session.scalars(select(AlertEvent.detail).where(AlertEvent.kind == "firing")).all()
+    related = {other for detail in details for other in detail["related"]}
+    assert related <= {alert.id for alert in found.values()}
+    assert related
+
+
+def test_an_alert_recovers_and_resolves_when_the_fault_is_gone(demo_world: World) -> None:
+    """Firing, recovering, and after its hold resolved and told, because its beginning was told."""
+    fired = watch(demo_world, NOW, 15, wrong=0.3)
+    assert fired is not None
+    end = fired + timedelta(seconds=60)
+    watch(demo_world, fired, 60)
+    [alert] = alerts(demo_world)
+    assert alert.state is AlertState.RESOLVED
+    assert alert.resolved_at is not None
+    assert alert.resolved_at <= end
+    assert f"announce:alert_resolved:{alert.id}" in jobs(demo_world)
+    with demo_world.sessions() as session:
+        kinds = session.scalars(select(AlertEvent.kind).order_by(AlertEvent.id)).all()
+    assert kinds == ["pending", "firing", "recovering", "resolved"]
+
+
+def test_a_long_incident_does_not_teach_the_baseline(demo_world: World) -> None:
+    """Five bad minutes at 50 runs a second outweigh the days before; they are still not the new usual."""
+    fired = watch(demo_world, NOW, 15, wrong=0.3)
+    assert fired is not None
+    last = fired
+    for minute in range(1, 6):
+        last = fired + timedelta(minutes=minute)
+        world_minute = live(last - timedelta(seconds=60), 60, per_second=20, seed=minute, wrong=0.3)
+        demo_world.add(world_minute)
+        check(demo_world, last, DEMO)
+    [alert] = [alert for alert in alerts(demo_world) if alert.metric == "fact_accuracy"]
+    assert alert.state is AlertState.FIRING
+    assert alert.expected == pytest.approx(0.96, abs=0.01)
+
+
+def test_one_error_of_three_calls_pages_nobody(sessions: sessionmaker[Session]) -> None:
+    """A quiet night: three calls in five minutes, one of them failed, a few times over."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW, days=10, per_hour=12))
+    check(world, NOW)
+    for sweep in range(6):
+        at = NOW + timedelta(minutes=5 * sweep)
+        calls = steady(at, at + timedelta(minutes=5), timedelta(minutes=5) / 3)
+        if sweep in (0, 3):
+            calls[1].status = "error"
+        world.add(calls)
+        check(world, at + timedelta(minutes=5))
+    assert alerts(world) == []
+
+
+def test_a_steady_failure_fires_at_the_first_five_minute_sweep(sessions: sessionmaker[Session]) -> None:
+    """A2 at the real cadence: bad for four minutes when the sweep comes, it does not wait for the next."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    world.add(live(NOW, 60, per_second=2))
+    world.add(live(NOW + timedelta(seconds=60), 240, per_second=2, errors=0.4))
+    checked = check(world, NOW + timedelta(minutes=5))
+    assert len(checked.moved.fired) == 2
+    [errors] = [alert for alert in alerts(world) if alert.metric == "error_rate"]
+    assert abs(errors.window_start - NOW - timedelta(seconds=60)) <= timedelta(seconds=30)
+    assert "runs failed in 5 min" in errors.reasons[0]
+
+
+def test_a_short_blip_waits_for_a_look_of_its_own_and_is_dropped(sessions: sessionmaker[Session]) -> None:
+    """A1 at the real cadence: 80 bad seconds are pending; the recheck at two minutes finds them over."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    world.add(live(NOW, 220, per_second=2))
+    world.add(live(NOW + timedelta(seconds=220), 80, per_second=2, errors=0.6))
+    checked = check(world, NOW + timedelta(minutes=5))
+    assert checked.moved.fired == []
+    assert checked.recheck_at is not None
+    assert NOW + timedelta(seconds=300) < checked.recheck_at <= NOW + timedelta(seconds=360)
+    world.add(live(NOW + timedelta(seconds=300), 60, per_second=2))
+    check(world, checked.recheck_at)
+    world.add(live(NOW + timedelta(seconds=360), 240, per_second=2))
+    check(world, NOW + timedelta(minutes=10))
+    assert {alert.state for alert in alerts(world)} == {AlertState.RESOLVED}
+    assert jobs(world) == []
+
+
+def test_after_an_outage_of_ours_one_sweep_finds_what_began_meanwhile_and_pages_once(
+    sessions: sessionmaker[Session],
+) -> None:
+    """The fleet was away for three hours, an app failed for the last two and a half: found, once, since its onset."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    back = NOW + timedelta(hours=3)
+    world.add(live(NOW, 1800, per_second=1))
+    world.add(live(NOW + timedelta(minutes=30), 9000, per_second=1, wrong=0.4))
+    checked = check(world, back)
+    assert len(checked.moved.fired) == 1
+    check(world, back)
+    [alert] = alerts(world)
+    assert abs(alert.window_start - NOW - timedelta(minutes=30)) <= timedelta(minutes=6)
+    assert jobs(world) == [f"research:{alert.id}", f"announce:alert_critical:{alert.id}"]
+
+
+def test_no_data_is_its_own_alert_and_says_nothing_of_errors(sessions: sessionmaker[Session]) -> None:
+    """Traffic stops while an error alert fires: the one opens, the other holds; both end when traffic is back."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW, per_hour=240))
+    check(world, NOW)
+    world.add(live(NOW, 300, per_second=1, errors=0.5))
+    check(world, NOW + timedelta(minutes=5))
+    for minutes in range(10, 60, 5):
+        check(world, NOW + timedelta(minutes=minutes))
+    by_metric = {alert.metric: alert for alert in alerts(world)}
+    assert by_metric["volume"].kind is AlertKind.NO_DATA
+    assert by_metric["volume"].state is AlertState.FIRING
+    assert by_metric["error_rate"].state is AlertState.FIRING
+    for minutes in range(60, 100, 5):
+        at = NOW + timedelta(minutes=minutes)
+        world.add(live(at - timedelta(minutes=5), 300, per_second=1, seed=minutes))
+        check(world, at)
+    assert {alert.state for alert in alerts(world)} == {AlertState.RESOLVED}
+
+
+def test_our_own_outage_is_no_silence_of_the_app(sessions: sessionmaker[Session]) -> None:
+    """Nothing came in while nobody listened: that says nothing about the app."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW, per_hour=240))
+    check(world, NOW)
+    check(world, NOW + timedelta(hours=2))
+    assert alerts(world) == []
+    for minutes in range(125, 160, 5):
+        check(world, NOW + timedelta(minutes=minutes))
+    assert [alert.metric for alert in alerts(world)] == ["volume"]
+
+
+def test_a_young_app_that_starts_to_fail_is_found_without_a_fortnight_of_history(
+    sessions: sessionmaker[Session],
+) -> None:
+    """Forty healthy seconds, then 40 % errors: no history is needed for that."""
+    world = make_world(sessions)
+    watch(world, NOW, 42)
+    assert watch(world, NOW + timedelta(seconds=42), 15, errors=0.4) is not None
+    assert {alert.metric for alert in alerts(world)} <= {"error_rate", "sla_compliance"}
+
+
+def test_a_silence_mutes_the_mail_and_not_the_alert(demo_world: World) -> None:
+    """Muted from the start: it fires, research begins, nobody is told until the silence ends."""
+    with demo_world.sessions.begin() as session:
+        alert_repository.add_silence(
+            session,
+            app_id=demo_world.app_id,
+            fingerprint=None,
+            by="cli:ann",
+            reason="load test",
+            until=NOW + timedelta(seconds=25),
+            now=NOW,
+        )
+    fired = watch(demo_world, NOW, 15, wrong=0.3)
+    assert fired is not None
+    [alert] = alerts(demo_world)
+    assert alert.silenced
+    assert jobs(demo_world) == [f"research:{alert.id}"]
+    watch(demo_world, fired, 24, wrong=0.3)
+    assert jobs(demo_world) == [f"research:{alert.id}", f"announce:alert_critical:{alert.id}"]
+
+
+def test_a_second_acknowledgement_changes_nothing(demo_world: World) -> None:
+    """A12: the first one has it."""
+    watch(demo_world, NOW, 15, wrong=0.3)
+    [alert] = alerts(demo_world)
+    for by, first in (("cli:ann", True), ("cli:bob", False)):
+        with demo_world.sessions.begin() as session:
+            assert alert_repository.acknowledge(session, alert.id, by=by, now=NOW) is first
+    assert alerts(demo_world)[0].acknowledged_by == "cli:ann"
+
+
+def test_scores_that_are_no_fractions_break_nothing(sessions: sessionmaker[Session]) -> None:
+    """Stars from one to five, a huge number and a key per run: kept, not judged, not in the way."""
+    world = make_world(sessions)
+    runs = steady(NOW - timedelta(minutes=30), NOW, timedelta(seconds=10))
+    for index, run in enumerate(runs):
+        run.scores = {"stars": index % 5 + 1.0, f"key-{index}": 0.0, "huge": 1e300}
+    world.add(runs)
+    check(world, NOW)
+    stored = buckets(world)
+    assert all(len(bucket.scores) <= 64 for bucket in stored)
+    assert all("stars" in bucket.scores and "huge" not in bucket.scores for bucket in stored)
