@@ -22,8 +22,10 @@ from core.clock import utc_now
 from core.logging import configure_logging
 from core.settings import Settings, settings
 from db.models import Watermark
+from db.repositories import apps
 from db.session import Sessions, session_factory
 from demo import backfill, setup, traffic
+from demo.config import APP
 from demo.desk import Desk
 from demo.faults import Director
 from demo.setup import Place
@@ -117,7 +119,10 @@ def answers(base: str, stop: threading.Event) -> bool:
 
 
 def tell_history(sessions: Sessions, app_id: int, tell: Callable[[datetime], int | None]) -> None:
-    """Tell the history once per state. The moment it ends at is noted first: told again, it is the same history."""
+    """Tell the history once per state, then have the app watched.
+
+    The moment it ends at is noted first: told again, it is the same history.
+    """
     with sessions() as session, session.begin():
         session.execute(
             insert(Watermark)
@@ -134,6 +139,7 @@ def tell_history(sessions: Sessions, app_id: int, tell: Callable[[datetime], int
         return  # stopped half-way: the next start tells it from the beginning, to the same ids
     with sessions() as session, session.begin():
         session.get_one(Watermark, (app_id, HISTORY)).state = {"told": True, "traces": traces}
+        apps.change(session, APP, {"enabled": True}, by=setup.ACTOR)
     log.info("history told", traces=traces, seconds=round(time.monotonic() - begun, 1))
 
 

@@ -51,9 +51,9 @@ FAULTS = (
     ),
     Fault(
         2,
-        "the provider of sonic-2 is overloaded: nearly half of its calls take too long",
+        "the provider of sonic-2 is overloaded: 4 of 10 calls take too long",
         culprit="provider",
-        world={"slow": {"sonic-2": {"share": 0.45, "extra_ms": [260, 400]}}},
+        world={"slow": {"sonic-2": {"share": 0.4, "extra_ms": [260, 400]}}},
         remedy="route.sonic-2",
     ),
     Fault(

@@ -51,7 +51,10 @@ def ensure_app(sessions: Sessions, place: Place) -> int:
     with sessions() as session, session.begin():
         app_id = session.scalar(select(App.id).where(App.name == APP))
         if app_id is None:
-            app_id = apps.add(session, name=APP, by=ACTOR, project=APP, sla_ms=SLA_MS, config=CONFIG, notify=[NOTIFY])
+            # Not watched before its history is whole: half a history looks like an app that has gone silent.
+            app_id = apps.add(
+                session, name=APP, by=ACTOR, project=APP, sla_ms=SLA_MS, config=CONFIG, notify=[NOTIFY], enabled=False
+            )
         apps.change(session, APP, {"allowed": ALLOWED, "target": target}, by=ACTOR)
         golden.import_set(session, app_id, golden.DEFAULT, parse_lines(GOLDEN.read_text().splitlines()))
         return app_id

@@ -59,8 +59,8 @@ class Story:
         for source in (
             self._faults,
             self._alerts,
+            self._validations,  # before what follows from them: of one moment, the order here is the order told
             self._proposals,
-            self._validations,
             self._rollouts,
             self._impacts,
             self._mails,
@@ -99,10 +99,10 @@ class Story:
             yield key, Line(event.at, "●", "alert", "bold red", text)
 
     def _proposals(self, session: Session) -> Iterator[tuple[Hashable, Line]]:
-        for row in session.scalars(select(ImprovementProposal)):
-            yield ("proposed", row.id), self._proposed(row)
+        for row in session.scalars(select(ImprovementProposal).order_by(ImprovementProposal.id)):
             if row.alert_id is not None and row.rank == 1:
                 yield ("cause", row.alert_id), Line(row.created_at, "◎", "cause", "bold yellow", cause_of(row))
+            yield ("proposed", row.id), self._proposed(row)
             if row.reviewed_by and row.approved_hash:
                 text = f"proposal {row.id} by {clean(row.reviewed_by)}"
                 yield (

@@ -1,6 +1,6 @@
 """What befalls the assistant from outside: a JSON file named by `FA_AI_WORLD`, read again when it changes.
 
-Such a file reads `{"slow": {"sonic-2": {"share": 0.45, "extra_ms": [260, 400]}}, "released": ["watchlist"]}`.
+Such a file reads `{"slow": {"sonic-2": {"share": 0.4, "extra_ms": [260, 400]}}, "released": ["watchlist"]}`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
-from db.models import Watermark
+from db.models import App, Watermark
 from demo import setup
 from demo.__main__ import HISTORY, base_url, tell_history
 from demo.setup import Place
@@ -35,12 +35,16 @@ def test_the_history_is_told_once_and_a_broken_telling_is_repeated_to_the_same_e
 
     with pytest.raises(KeyboardInterrupt):
         tell_history(sessions, app_id, killed)
-    for tell in (stopped, whole, whole):
-        tell_history(sessions, app_id, tell)
+    tell_history(sessions, app_id, stopped)
+    with sessions() as session:
+        assert not session.get_one(App, app_id).enabled, "half a history is not judged"
+    for _ in range(2):
+        tell_history(sessions, app_id, whole)
     assert len(ends) == 3
     assert len(set(ends)) == 1
     with sessions() as session:
         assert session.get_one(Watermark, (app_id, HISTORY)).state == {"told": True, "traces": 42}
+        assert session.get_one(App, app_id).enabled
 
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8600"), ("10.1.2.3", "http://10.1.2.3:8600")])

@@ -106,7 +106,7 @@ def test_the_stale_index_breaks_answers_of_its_region_and_reverting_mends_them()
     failed = failures(STALE.deploys)
     assert set(failed) == {"fact_accuracy"}
     assert failed["fact_accuracy"] <= keys(region="emea")
-    assert len(failed["fact_accuracy"]) >= 20
+    assert len(failed["fact_accuracy"]) >= 18
 
 
 def test_the_overload_breaks_calls_of_its_model(world_file: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_overload_breaks_calls_of_its_model(world_file: Path) -> None:
     world.write(world_file, OVERLOAD.world)
     failed = failures({})
     assert failed["error_free"] <= keys(model="sonic-2")
-    assert len(failed["error_free"]) >= 12
+    assert len(failed["error_free"]) >= 10
     assert set.union(*failed.values()) == failed["error_free"]
     patient = failures({"provider.timeout_ms": 1000})
     assert set(patient) == {"sla_met"}
@@ -128,3 +128,11 @@ def test_the_release_breaks_the_disclaimer_of_its_slot_and_reverting_passes(worl
     failed = failures(RELEASE.deploys)
     assert failed == {"guardrail_pass": keys(slot="b")}
     assert failures({"prompt.b": "v12"}) == {}
+
+
+def test_with_all_three_at_once_enough_cases_are_right_for_a_verdict(world_file: Path) -> None:
+    """A margin of 5 % of a poor baseline is small: with over 40 of 100 wrong in both arms no tie could pass."""
+    world.write(world_file, {**OVERLOAD.world, **RELEASE.world})
+    reverted = failures({**STALE.deploys, "prompt.b": "v12"})
+    assert 30 < len(reverted["fact_accuracy"]) <= 38
+    assert all("fact_accuracy" in {check.metric for check in case.checks} for case in cases())
