@@ -10,7 +10,7 @@ import pytest
 
 from analysis.eprocess import Flags, Floats, log_bets, log_mean_exp
 from analysis.exposure import Exposure, unit_keys
-from analysis.sequential import DROP_WEIGHTS, RolloutGuard, stratified
+from analysis.sequential import DROP_WEIGHTS, PROMOTE_WEIGHTS, RolloutGuard, stratified
 
 
 def traffic(
@@ -222,4 +222,5 @@ def test_what_cannot_be_is_refused() -> None:
 def test_the_mixture_is_a_probability() -> None:
     """A mixture of e-values is one: its weights sum to 1 and its start is 1."""
     assert sum(DROP_WEIGHTS) == pytest.approx(1)
+    assert sum(PROMOTE_WEIGHTS) == pytest.approx(1)
     assert log_mean_exp(np.zeros((1, len(DROP_WEIGHTS))), DROP_WEIGHTS)[0] == pytest.approx(0)
