@@ -133,6 +133,7 @@ def explain(alert_id: int, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json({"alert": alert.model_dump(mode="json"), "series": around.model_dump(mode="json")})
         return
+    step = timedelta(seconds=around.step_s)
     print(f"{alert.title}\n")
     for reason in alert.reasons:
         print(f"  {reason}")
@@ -144,7 +145,7 @@ def explain(alert_id: int, as_json: JsonFlag = False) -> None:
     print_table(
         ["WHEN", alert.metric.upper(), "RUNS", ""],
         [
-            [p.at, p.value, p.runs, "◀ bad" if alert.window_start <= p.at < alert.window_end else ""]
+            [p.at, p.value, p.runs, "◀ bad" if alert.window_start < p.at + step and p.at < alert.window_end else ""]
             for p in around.points
         ],
         empty="The metric has no points around it any more.",

@@ -36,7 +36,9 @@ def check_app(job: RunningJob) -> None:
         source.pull(app_id, job.now)
     pace = Cadence.of(sweep=settings().sweep_period, bucket=settings().bucket_width, demo=settings().demo)
     with job.finish() as session:
-        checked = check.check_app(session, app_id, now=job.now, cadence=pace, run_url=source.run_url, parent=job.claim)
+        checked = check.check_app(
+            session, app_id, at=at, now=job.now, cadence=pace, run_url=source.run_url, parent=job.claim
+        )
         if checked.recheck_at is not None:
             then = checked.recheck_at.isoformat(timespec="seconds")
             job.then(

@@ -174,10 +174,12 @@ def _look(
 
     bench = Bench(history, ends[0], width, stretch, book.is_pending, app.objectives)
     up_since = _up_since(mark, last_check, now, cadence)
+    last_run = roots.last_start(session, project.id, until=now)
+    if checked.restated and last_run is not None and last_run < now - cadence.silence:
+        up_since = now  # an old history is being imported: the source is not silent, it is not live yet
     for end in ends:
         findings = [*(bench.rate(metric, end) for metric in bench.metrics()), bench.latency(end)]
         if end == now:
-            last_run = roots.last_start(session, project.id, until=now)
             findings.append(bench.volume(now, last_run=last_run, watching_since=up_since, least=cadence.silence))
         for finding in findings:
             alert = book.move(finding, now=end, evidence=lambda finding=finding: evidence(finding))  # type: ignore[misc]

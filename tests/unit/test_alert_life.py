@@ -86,10 +86,9 @@ class Night:
         for _ in range(minutes):
             self.look(health, **more)  # type: ignore[arg-type]
 
-    @property
-    def state(self) -> AlertState | None:
-        """The open alert's state."""
-        return self.life.state if self.life else None
+    def is_in(self, state: AlertState) -> bool:
+        """Tell whether the open alert is in the state."""
+        return self.life is not None and self.life.state is state
 
     @property
     def told(self) -> list[Notice]:
@@ -120,10 +119,10 @@ def test_between_the_thresholds_the_state_holds() -> None:
     night = Night()
     night.run(Health.BAD, 5)
     night.run(Health.BETWEEN, 60)
-    assert night.state == AlertState.FIRING
+    assert night.is_in(AlertState.FIRING)
     night.look(Health.GOOD)
     night.run(Health.BETWEEN, 60)
-    assert night.state == AlertState.RECOVERING
+    assert night.is_in(AlertState.RECOVERING)
     assert night.told == [Notice.FIRING]
 
 
@@ -171,13 +170,13 @@ def test_no_data_neither_fires_nor_resolves() -> None:
     night = Night()
     night.look(Health.BAD)
     night.run(Health.UNKNOWN, 120)
-    assert night.state == AlertState.PENDING
+    assert night.is_in(AlertState.PENDING)
     night.run(Health.BAD, 5)
     night.run(Health.UNKNOWN, 120)
-    assert night.state == AlertState.FIRING
+    assert night.is_in(AlertState.FIRING)
     night.look(Health.GOOD)
     night.run(Health.UNKNOWN, 120)
-    assert night.state == AlertState.RECOVERING
+    assert night.is_in(AlertState.RECOVERING)
     assert night.told == [Notice.FIRING]
 
 
