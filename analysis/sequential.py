@@ -33,8 +33,8 @@ DROPS = np.array([0.0, 0.05, 0.1, 0.2, 0.45, 0.9])
 against hard failure: where a candidate fails outright, a handful of its units is evidence enough."""
 DROP_WEIGHTS = np.array([0.1, 0.32, 0.22, 0.13, 0.09, 0.14])
 PROMOTE_WEIGHTS = np.array([0.25, 0.75])
-"""What is kept and what is staked on the promotion. Ville's bound is nearly sharp here: at a drop of exactly the
-tolerance, staking everything promotes wrongly in 0.049 of all rollouts, and a quarter kept back makes that 0.037."""
+"""What is kept and what is staked on the promotion. Ville's bound of alpha is nearly sharp at a drop of exactly the
+tolerance: a quarter that is kept back lowers the bound, and leaves simulation room to show it."""
 SKEWS = np.array([-1.0, -0.3, -0.1, 0.1, 0.3, 1.0])
 """Log odds by which the split may be off, for the check of the ratio."""
 RATIO_ALPHA = 0.001
