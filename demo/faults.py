@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.states import RolloutState
 from db.models import App, AuditEntry, MetricBucket, MonitoringAlert, Rollout
 from db.repositories import apps, audit
 from db.session import Sessions
@@ -21,8 +22,8 @@ FIRST_AFTER = timedelta(seconds=10)
 """Of live traffic: long enough to see that all is well."""
 BREATH = timedelta(seconds=20)
 """Between two faults at least, so that each has a bad window of its own."""
-PATIENCE = timedelta(seconds=45)
-"""After so long the next fault comes where the one before was noticed, even if nobody has begun to mend it."""
+PATIENCE = timedelta(seconds=90)
+"""After so long the next fault comes where the one before was noticed, however far its remedy has got."""
 LIMIT = timedelta(seconds=120)
 """After so long it comes in any case: a machine too slow to notice must not stop the show."""
 
@@ -37,8 +38,12 @@ class Fault:
     """Who the audit log names for the deployment."""
     deploys: dict[str, Any] = field(default_factory=dict)
     world: dict[str, Any] = field(default_factory=dict)
-    remedy: str = ""
-    """Configuration key whose rollout says that this story is far enough for the next."""
+    waits_for: dict[str, int] = field(default_factory=dict)
+    """Rollouts of the stories before, by configuration key, and the percentage they should have reached.
+
+    A fault makes every metric noisier, and a guard needs longer to be sure of anything in noise: a story that begins
+    while the first stage of another still gathers evidence makes both late.
+    """
 
 
 FAULTS = (
@@ -47,14 +52,13 @@ FAULTS = (
         "somebody deploys index.emea = 2026-11, a snapshot with last year's figures",
         culprit="deploy:index-pipeline",
         deploys={"index.emea": "2026-11"},
-        remedy="index.emea",
     ),
     Fault(
         2,
         "the provider of sonic-2 is overloaded: 4 of 10 calls take too long",
         culprit="provider",
         world={"slow": {"sonic-2": {"share": 0.4, "extra_ms": [260, 400]}}},
-        remedy="route.sonic-2",
+        waits_for={"index.emea": 50},
     ),
     Fault(
         3,
@@ -62,7 +66,7 @@ FAULTS = (
         culprit="deploy:release-13",
         deploys={"prompt.b": "v13"},
         world={"released": ["watchlist"]},
-        remedy="prompt.b",
+        waits_for={"index.emea": 51, "route.sonic-2": 10},
     ),
 )
 
@@ -97,9 +101,20 @@ class Director:
         # After a restart the traffic comes first, too.
         if waited < BREATH or quiet < FIRST_AFTER:
             return False
-        if before.remedy in rolled_out(session, self.app_id) or waited >= LIMIT:
+        if waited >= LIMIT or self._far_enough(session, fault.waits_for):
             return True
         return waited >= PATIENCE and self._noticed(session, done[before.number])
+
+    def _far_enough(self, session: Session, needed: dict[str, int]) -> bool:
+        """Tell whether the rollouts have got so far, or are over."""
+        rows = session.scalars(select(Rollout).where(Rollout.app_id == self.app_id)).all()
+        reached = {
+            str(row.change.get("key")): 100
+            if row.state not in (RolloutState.RUNNING, RolloutState.PAUSED)
+            else row.percent
+            for row in rows
+        }
+        return all(reached.get(key, 0) >= percent for key, percent in needed.items())
 
     def _watched(self, session: Session) -> bool:
         """Tell whether monitoring has got as far as the live traffic: before, it has nothing to compare with."""
@@ -133,10 +148,3 @@ def injected(session: Session) -> dict[int, datetime]:
     """Return when each fault was injected, by number."""
     entries = session.scalars(select(AuditEntry).where(AuditEntry.action == ACTION).order_by(AuditEntry.id))
     return {int(entry.detail["number"]): entry.at for entry in entries}
-
-
-def rolled_out(session: Session, app_id: int) -> set[str]:
-    """Return the configuration keys that a rollout has touched or touches."""
-    return {
-        str(change.get("key")) for change in session.scalars(select(Rollout.change).where(Rollout.app_id == app_id))
-    }

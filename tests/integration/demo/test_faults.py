@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
-from core.states import AlertKind, AlertState, Severity
+from core.states import AlertKind, AlertState, RolloutState, Severity
 from db.models import App, AuditEntry, ImprovementProposal, MetricBucket, MonitoringAlert, Rollout
 from demo import setup, world
 from demo.config import CONFIG
@@ -83,37 +83,64 @@ def test_the_first_fault_comes_after_ten_seconds_of_traffic_as_a_deployment(
         assert injected(session) == {1: ANY}
 
 
-def test_the_next_fault_waits_for_the_remedy_or_for_its_time(
+def roll(sessions: sessionmaker[Session], app_id: int, key: str, percent: int, state: RolloutState) -> None:
+    """Have a rollout of a key get so far."""
+    change = {"type": "parameter", "key": key, "from": "x", "to": "y", "note": ""}
+    with sessions.begin() as session:
+        row = session.scalars(select(Rollout).where(Rollout.change["key"].astext == key)).one_or_none()
+        if row is None:
+            proposal = ImprovementProposal(
+                app_id=app_id, title="t", root_cause="c", cause={}, change=change, change_hash=key, metric="m",
+                predicted_pct=1, predicted_low=0, predicted_high=2, effort_hours=1, effort_hours_p80=2, impact="low",
+            )  # fmt: skip
+            session.add(proposal)
+            session.flush()
+            row = Rollout(app_id=app_id, proposal_id=proposal.id, change=change, salt="s", stage_started_at=utc_now())
+            session.add(row)
+        row.percent, row.state = percent, state
+
+
+def test_the_next_fault_waits_until_the_remedies_are_far_enough(
     sessions: sessionmaker[Session], app_id: int, place: Place, start: datetime
 ) -> None:
-    """A rollout of the remedy brings it on; else patience runs out."""
+    """The second waits for half of the users, the third for the first story's end and the second's beginning."""
+    watch(sessions, app_id, start)
+    one = director(sessions, app_id, place, start)
+    one.step(start + FIRST_AFTER)
+    at = start + FIRST_AFTER
+    date_back(sessions, at)
+    roll(sessions, app_id, "index.emea", 10, RolloutState.RUNNING)
+    assert number(one, at + BREATH) is None
+    roll(sessions, app_id, "index.emea", 50, RolloutState.RUNNING)
+    assert number(one, at + BREATH - timedelta(seconds=1)) is None
+    assert number(one, at + BREATH) == 2
+    assert set(world.read(place.world).slow) == {"sonic-2"}
+    date_back(sessions, at)
+    roll(sessions, app_id, "route.sonic-2", 10, RolloutState.RUNNING)
+    assert number(one, at + BREATH) is None
+    roll(sessions, app_id, "index.emea", 100, RolloutState.HOLDBACK)
+    assert number(one, at + BREATH) == 3
+    assert world.read(place.world).released == {"watchlist"}
+    assert set(world.read(place.world).slow) == {"sonic-2"}, "the demo never mends what it broke"
+
+
+def test_patience_ends_once_the_fault_was_noticed_and_runs_out_in_any_case(
+    sessions: sessionmaker[Session], app_id: int, place: Place, start: datetime
+) -> None:
+    """Without a person's approval there may be no rollout at all; the show goes on."""
     watch(sessions, app_id, start)
     one = director(sessions, app_id, place, start)
     one.step(start + FIRST_AFTER)
     at = start + FIRST_AFTER
     date_back(sessions, at)
     assert number(one, at + PATIENCE) is None, "nobody has noticed the first"
-    change = {"type": "parameter", "key": "index.emea", "from": "2026-11", "to": "2026-10", "note": ""}
-    with sessions.begin() as session:
-        proposal = ImprovementProposal(
-            app_id=app_id, title="t", root_cause="c", cause={}, change=change, change_hash="h", metric="fact_accuracy",
-            predicted_pct=1, predicted_low=0, predicted_high=2, effort_hours=1, effort_hours_p80=2, impact="low",
-        )  # fmt: skip
-        session.add(proposal)
-        session.flush()
-        session.add(
-            Rollout(app_id=app_id, proposal_id=proposal.id, change=change, salt="s", percent=10, stage_started_at=start)
-        )
-    assert number(one, at + BREATH - timedelta(seconds=1)) is None
-    assert number(one, at + BREATH) == 2
-    assert set(world.read(place.world).slow) == {"sonic-2"}
-    date_back(sessions, at)
-    assert number(one, at + LIMIT - timedelta(seconds=1)) is None
     fire(sessions, app_id, at + timedelta(seconds=5))
     assert number(one, at + PATIENCE - timedelta(seconds=1)) is None
-    assert number(one, at + PATIENCE) == 3
-    assert world.read(place.world).released == {"watchlist"}
-    assert set(world.read(place.world).slow) == {"sonic-2"}, "the demo never mends what it broke"
+    assert number(one, at + PATIENCE) == 2
+    later = at + timedelta(seconds=60)
+    date_back(sessions, later)
+    assert number(one, later + LIMIT - timedelta(seconds=1)) is None, "that alert is of the first"
+    assert number(one, later + LIMIT) == 3
 
 
 def test_a_restart_goes_on_and_repeats_nothing(
