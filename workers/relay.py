@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -73,11 +75,19 @@ class Round:
     unpublished: int = 0
 
 
-def run_round(sessions: Sessions, broker: Broker, queues: tuple[str, ...], now: datetime) -> Round:
-    """Do one round. Errors of the broker leave rows marked; they are overdue in a moment and go again."""
+def run_round(
+    sessions: Sessions, broker: Broker, queues: Iterable[str], now: datetime, *, reconcile: bool = True
+) -> Round:
+    """Do one round. Errors of the broker leave rows marked; they are overdue in a moment and go again.
+
+    Args:
+        queues: the queues to fill.
+        reconcile: look at expired leases too.
+    """
     done = Round()
-    with sessions() as session, session.begin():
-        done.released = jobs.release_expired(session, now)
+    if reconcile:
+        with sessions() as session, session.begin():
+            done.released = jobs.release_expired(session, now)
     for queue in queues:
         try:
             depth = broker.depth(queue)
@@ -112,16 +122,29 @@ def lead(database: Engine, broker: Broker, queues: tuple[str, ...], stop: thread
                     continue
                 log.info("relay.leading")
                 connection.execute(f"LISTEN {jobs.CHANNEL}")
+                woken: set[str] = set(queues)
                 while not stop.is_set():
-                    done = run_round(sessions, broker, queues, utc_now())
+                    # A full round every second; between two, only the queues that a notification named.
+                    full = woken == set(queues)
+                    done = run_round(sessions, broker, [q for q in queues if q in woken], utc_now(), reconcile=full)
+                    if full:
+                        next_full = time.monotonic() + IDLE.total_seconds()
                     if done.unpublished:
                         stop.wait(IDLE.total_seconds())
-                    # Wakes at the first notification; the rest of a burst is read without waiting.
-                    for _ in connection.notifies(timeout=IDLE.total_seconds(), stop_after=1):
-                        pass
+                    woken = hear(connection, next_full - time.monotonic()) or set(queues)
         except (DBAPIError, psycopg.Error) as error:
             log.warning("relay.database_away", error=type(error).__name__)
             stop.wait(IDLE.total_seconds())
+
+
+def hear(connection: psycopg.Connection, patience_s: float) -> set[str]:
+    """Return the queues that have new jobs; empty where nothing was heard in time."""
+    if patience_s <= 0:
+        return set()
+    heard = {note.payload for note in connection.notifies(timeout=patience_s, stop_after=1)}
+    if heard:  # the rest of a burst, without waiting
+        heard |= {note.payload for note in connection.notifies(timeout=0)}
+    return heard
 
 
 def main() -> None:
