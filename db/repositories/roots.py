@@ -10,7 +10,8 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -27,7 +28,6 @@ DAY = timedelta(days=1)
 LOOKED_AT = 20_000
 """Runs of a window that are looked at for its onset and its evidence, the latest first."""
 
-# Children and scores lie in the partitions from the root's day on, with a day of grace for skewed clocks.
 _ROOTS = text("""
 SELECT r.id, extract(epoch FROM r.start_time)::float8 AS start, r.status,
        extract(epoch FROM r.end_time - r.start_time)::float8 AS seconds, r.total_tokens, r.total_cost
@@ -68,11 +68,17 @@ def read(session: Session, project_id: UUID, spans: Sequence[tuple[datetime, dat
             "lows": [low for low, _ in spans], "highs": [high for _, high in spans],
         },
     ).all()  # fmt: skip
-    days = {"first_day": (first - DAY).date(), "last_day": (end + DAY).date()}
-    silent = [row.id for row in rows if row.total_tokens is None or row.total_cost is None]
-    calls = {row.trace_id: row for row in session.execute(_CALLS, {"ids": _array(silent), **days})} if silent else {}
+    by_day: dict[date, list[Row[Any]]] = {}
+    for row in rows:
+        by_day.setdefault(datetime.fromtimestamp(row.start, UTC).date(), []).append(row)
+    calls: dict[UUID, Row[Any]] = {}
+    scored: list[Row[Any]] = []
+    for day, group in by_day.items():
+        silent = [row.id for row in group if row.total_tokens is None or row.total_cost is None]
+        calls |= {row.trace_id: row for row in _calls(session, silent, day)}
+        scored += _scores(session, [row.id for row in group], day)
 
-    def stated(row: Row[tuple[object, ...]], own: str, sums: str) -> float:
+    def stated(row: Row[Any], own: str, sums: str) -> float:
         value = getattr(row, own)
         if value is None and row.id in calls:
             value = getattr(calls[row.id], sums)
@@ -86,7 +92,6 @@ def read(session: Session, project_id: UUID, spans: Sequence[tuple[datetime, dat
         cost=np.array([stated(row, "total_cost", "cost") for row in rows], dtype=float),
     )
     place = {row.id: position for position, row in enumerate(rows)}
-    scored = _scores(session, list(place), days["first_day"])
     return roots, Scores(
         root=np.array([place[row.trace_id] for row in scored], dtype=np.int64),
         key=[row.key for row in scored],
@@ -94,10 +99,18 @@ def read(session: Session, project_id: UUID, spans: Sequence[tuple[datetime, dat
     )
 
 
-def _scores(session: Session, ids: Sequence[UUID], first_day: object) -> Sequence[Row[tuple[UUID, str, float]]]:
+def _calls(session: Session, ids: Sequence[UUID], day: date) -> Sequence[Row[Any]]:
+    """Return the sums over the model calls of traces that began on the day; a day of grace either way."""
     if not ids:
         return []
-    return session.execute(_SCORES, {"ids": _array(ids), "first_day": first_day, "cap": SCORE_CAP}).all()
+    return session.execute(_CALLS, {"ids": _array(ids), "first_day": day - DAY, "last_day": day + 2 * DAY}).all()
+
+
+def _scores(session: Session, ids: Sequence[UUID], day: date) -> Sequence[Row[Any]]:
+    """Return the mean score by trace and key of traces that began on the day or later."""
+    if not ids:
+        return []
+    return session.execute(_SCORES, {"ids": _array(ids), "first_day": day - DAY, "cap": SCORE_CAP}).all()
 
 
 def _array(ids: Sequence[UUID]) -> str:
@@ -145,7 +158,7 @@ def seen(session: Session, project_id: UUID, lens: Lens, *, since: datetime, unt
     rows = session.execute(_LATEST, {"project": project_id, "since": since, "until": until, "limit": LOOKED_AT}).all()
     scores: dict[UUID, float] = {}
     if lens.metric not in ("error_rate", "sla_compliance", "latency_p95"):
-        found = _scores(session, [row.id for row in rows], (since - DAY).date())
+        found = _scores(session, [row.id for row in rows], since.date())
         scores = {row.trace_id: row.score for row in found if row.key == lens.metric}
     runs = []
     for row in reversed(rows):
