@@ -20,12 +20,13 @@ relative margin the cases that fail in both arms are conditioned on; they say no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -218,7 +219,7 @@ def minimum_detectable_effect(
         raise ValueError("cases and repeats start at 1, flips lie in [0, 0.5), alpha and power in (0, 1)")
     ceiling = 1 - 2 * flips
     if repeats > 1 or cases > EXACT_UP_TO:
-        z = stats.norm.isf(alpha) + stats.norm.isf(1 - power)
+        z = special.ndtri(1 - alpha) + special.ndtri(power)
 
         def short(loss: float) -> float:
             return float(loss - z * np.sqrt((2 * flips / repeats + loss - loss**2) / cases))
@@ -232,7 +233,7 @@ def minimum_detectable_effect(
 
     if short(ceiling) < 0:
         return 1.0
-    return float(optimize.brentq(short, 1e-9, ceiling, xtol=1e-6))
+    return _root(short, 1e-9, ceiling, precision=1e-6)
 
 
 def smallest_passing(margin: float, *, alpha: float = 0.05) -> int:
@@ -257,16 +258,24 @@ def tango_interval(lost: int, won: int, cases: int, *, confidence: float = 0.95)
 
     Source: Tango (1998), Statistics in Medicine 17, 891–908.
     """
-    z = float(stats.norm.isf((1 - confidence) / 2))
+    z = float(special.ndtri((1 + confidence) / 2))
     estimate = (won - lost) / cases
 
-    def off(delta: float, side: float) -> float:
-        return float(_score(np.array(lost), np.array(won), cases, -delta, 1.0)) - side * z
+    def score(delta: float) -> float:
+        return float(_score(np.array(lost), np.array(won), cases, -delta, 1.0))
 
     edge = 1 - 1e-12
-    low = -1.0 if off(-edge, 1.0) < 0 else float(optimize.brentq(off, -edge, estimate, args=(1.0,)))
-    high = 1.0 if off(edge, -1.0) > 0 else float(optimize.brentq(off, estimate, edge, args=(-1.0,)))
+    low = -1.0 if score(-edge) < z else _root(lambda delta: z - score(delta), -edge, estimate)
+    high = 1.0 if score(edge) > -z else _root(lambda delta: -z - score(delta), estimate, edge)
     return low, high
+
+
+def _root(rising: Callable[[float], float], low: float, high: float, *, precision: float = 1e-10) -> float:
+    """Bisect for the zero of a rising function: importing scipy's root finders would cost every worker a second."""
+    while high - low > precision:
+        middle = (low + high) / 2
+        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
+    return (low + high) / 2
 
 
 def _arms(baseline: ArrayLike, candidate: ArrayLike, margin: float, *, bounded: bool = True) -> tuple[Floats, Floats]:
@@ -368,7 +377,7 @@ def _p_exceeds(trials: int, lost: int, won: int, m: float, ratio: float) -> floa
     if m == 0 and observed <= 0:
         return 1.0  # without discordance the score is zero, and discordance may be as rare as one likes
     if trials > EXACT_UP_TO:
-        return float(stats.norm.sf(observed))
+        return float(special.ndtr(-observed))
     return _supremum(trials, observed, m, ratio)
 
 
@@ -428,7 +437,7 @@ def _p_shift(values: Floats) -> float:
     spread = float(values.std(ddof=1))
     if spread < 1e-12:
         return 0.0 if values.mean() > 0 else 1.0
-    return float(stats.t.sf(values.mean() / (spread / np.sqrt(n)), n - 1))
+    return float(special.stdtr(n - 1, -values.mean() / (spread / np.sqrt(n))))
 
 
 def _p_flips(values: Floats, cases: int) -> float:
@@ -453,6 +462,6 @@ def _t_interval(values: Floats, unknown: tuple[float, float]) -> tuple[float, fl
     n = len(values)
     if n < 2:
         return unknown
-    half = float(stats.t.isf(0.025, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(special.stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n))
     centre = float(values.mean())
     return max(unknown[0], centre - half), min(unknown[1], centre + half)

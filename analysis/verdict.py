@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.paired import PairedResult, smallest_passing
 
@@ -108,12 +108,12 @@ def needed_cases(result: PairedResult, *, alpha: float = 0.05) -> int | None:
     low, high = result.interval
     if not np.isfinite([low, high]).all():
         return None
-    deviation = (high - low) / (2 * stats.norm.isf(0.025)) * np.sqrt(result.cases)
+    deviation = (high - low) / (2 * special.ndtri(0.975)) * np.sqrt(result.cases)
     if result.loss < result.margin:
         size, distance = 0.05, result.margin - result.loss
     else:
         size, distance = alpha, result.loss
-    reach = stats.norm.isf(size) + stats.norm.isf(1 - POWER)
+    reach = special.ndtri(1 - size) + special.ndtri(POWER)
     cases = (reach * deviation / distance) ** 2
     if not cases <= MOST:
         return None

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -91,11 +91,11 @@ def _garbage(_: Mapping[str, Any]) -> str:
     return "done"
 
 
-def _daemon(_: Mapping[str, Any]) -> str:
+def _daemon(inputs: Mapping[str, Any]) -> str:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            os.execvp("sleep", ["sleep", "987654"])
+            os.execvp("sh", ["sh", "-c", f"sleep 600; : {inputs['name']}"])
         os._exit(0)
     return "left a daemon"
 
@@ -120,7 +120,7 @@ def _descriptors() -> list[str]:
     return found
 
 
-_WAYS = {
+_WAYS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "behave": lambda inputs: {"value": 42},
     "bomb": _bomb,
     "memory": _memory,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +299,42 @@ def test_a_killed_chunk_goes_on_where_it_was(sessions: sessionmaker[Session], ap
     assert len(rest) == 50 - recorded
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(ValidationCase)) == 50
+
+
+def test_a_worker_killed_for_real_changes_no_verdict(
+    sessions: sessionmaker[Session], database_url: str, app_id: int
+) -> None:
+    """SIGKILL while both sandboxes work: the next worker goes on, nothing is on record twice, the verdict holds."""
+    with sessions.begin() as session:
+        session.get_one(App, app_id).config = {**CONFIG, "sleep_ms": 20}
+    ids = propose(sessions, app_id, ("breaks", "emea"))
+    with sessions() as session:
+        (start,) = session.scalars(select(Job.id)).all()
+    run(start, HANDLERS["validation.start"], owner="a", sessions=sessions)
+    validation_id = last_run(sessions).id
+    script = (
+        "from sqlalchemy import create_engine\n"
+        "from agents import validation_run\n"
+        "from db.session import engine_url, make_sessions\n"
+        f"sessions = make_sessions(create_engine(engine_url({database_url!r})))\n"
+        f"validation_run.run_chunk(sessions, validation_run.load(sessions, {validation_id}, 0))\n"
+    )
+    victim = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    while True:
+        with sessions() as session:
+            recorded = session.scalar(select(func.count()).select_from(ValidationCase)) or 0
+        if recorded >= 6:
+            break
+        with pytest.raises(subprocess.TimeoutExpired):  # it must not end before it can be killed
+            victim.wait(timeout=0.1)
+    victim.kill()
+    victim.wait()
+    work(sessions)
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(ValidationCase)) == 120
+    assert last_run(sessions).verdict is Verdict.FAIL
+    assert last_run(sessions).regressions == 15
+    assert statuses(sessions, ids) == [ProposalStatus.BLOCKED]
 
 
 def test_an_outage_drops_the_pair_and_comes_back(sessions: sessionmaker[Session], app_id: int) -> None:

@@ -39,7 +39,7 @@ def probability(n: int, b: int, c: int, p: np.ndarray, q: np.ndarray) -> np.ndar
     rest = n - b - c
     with np.errstate(divide="ignore"):
         ways = math.factorial(n) // (math.factorial(b) * math.factorial(c) * math.factorial(rest))
-        return ways * p**b * q**c * np.maximum(1 - p - q, 0.0) ** rest
+        return np.asarray(ways * p**b * q**c * np.maximum(1 - p - q, 0.0) ** rest)
 
 
 @pytest.mark.parametrize("n", [10, 20, 50])
