@@ -11,6 +11,9 @@ from analysis.encoding import Attribute, Codes, Flags, Reals
 from analysis.slices import Conjunction, Window
 from analysis.spread import MAX_CELLS, Spread
 
+DEPLOYED = 14.0
+"""A value is deployed, not rare, where the baseline would have held so many runs of it had it been there before."""
+
 WHOLE = 1 / 50
 """Relative variance of the failure rate of all traffic between two windows."""
 
@@ -22,10 +25,16 @@ class Doubt:
         self.bad, self.base, self.spread = bad, base, spread
         self.levels = [attribute.levels for attribute in attributes]
         self.support: dict[tuple[int, ...], Reals] = {
-            (place,): np.bincount(codes, weights=base.expected, minlength=size)
+            (place,): np.bincount(codes, weights=base.expected, minlength=size).astype(np.float64)
             for place, (codes, size) in enumerate(zip(base.codes, self.levels, strict=True))
         }
         """Expected failures of the baseline by level, by attribute or pair of attributes."""
+        self.deployed = [
+            (np.bincount(old, minlength=size) == 0)
+            & (np.bincount(new, minlength=size) * len(base.failed) > DEPLOYED * len(bad.failed))
+            for old, new, size in zip(base.codes, bad.codes, self.levels, strict=True)
+        ]
+        """Levels that the baseline never saw, and would have seen had they been there."""
         self.pairs = [
             pair
             for pair in combinations(range(len(attributes)), 2)
@@ -45,6 +54,11 @@ class Doubt:
         if not conjunction:
             seen = failures + 1 / WHOLE
             return seen / (expected + 1 / WHOLE), seen
+        # That a newly deployed value is worse by nature excuses nothing: deploying it was the cause.
+        given = [self.deployed[place][level] for place, level in conjunction]
+        if any(given):
+            conjunction = tuple(entry for entry, new in zip(conjunction, given, strict=True) if not new)
+            return 1.0, 1 / (WHOLE + sum(self._posterior((place,), (level,)) for place, level in conjunction))
         open_ = sum(self._posterior((place,), (level,)) for place, level in conjunction)
         for (a, i), (b, j) in combinations(conjunction, 2):
             open_ += self._posterior((a, b), (i, j)) if (a, b) in self.pairs else self.spread.pairs
@@ -58,41 +72,47 @@ class Doubt:
             a, b = places
             cells = self.base.codes[a] * self.levels[b] + self.base.codes[b]
             size = self.levels[a] * self.levels[b]
-            self.support[places] = np.bincount(cells, weights=self.base.expected, minlength=size)
+            self.support[places] = np.bincount(cells, weights=self.base.expected, minlength=size).astype(np.float64)
         cell = levels[0] if len(places) == 1 else levels[0] * self.levels[places[1]] + levels[1]
         variance = self.spread.values if len(places) == 1 else self.spread.pairs
         return 1 / (1 / variance + float(self.support[places][cell]))
 
-    def of_mix(self, now: Flags, before: Flags) -> float:
+    def of_mix(self, conjunction: Conjunction, now: Flags, before: Flags) -> float:
         """Return the relative variance that comes of another mix inside the slice.
 
         Where the mix is as it was, the slice's own baseline tells how wrong the model is about it. What moved towards
         values (and pairs of them) that the baseline hardly knows is a guess, and as uncertain as they are.
 
         Args:
+            conjunction: the slice; the values that it fixes are `of_slice`'s matter.
             now: the slice in the bad window, shape (M,).
             before: the slice in the baseline, shape (B,).
         """
+        if not before.any():  # an unseen slice is measured against the whole baseline
+            before = np.ones(len(before), dtype=bool)
         expected, usual = self.bad.expected[now], self.base.expected[before]
         total = expected.sum()
         if total <= 0:
             return 0.0
         current = [codes[now] for codes in self.bad.codes]
         former = [codes[before] for codes in self.base.codes]
-        # an unseen slice has no mix to have moved from: its own values' doubt is in `prior`
-        share = usual / usual.sum() if len(usual) else usual
+        share = usual / usual.sum()
 
         def moved(cells: Codes, old: Codes, support: Reals, variance: float) -> float:
             size = len(support)
             shift = np.bincount(cells, weights=expected / total, minlength=size)
-            if len(share):
-                shift = shift - np.bincount(old, weights=share, minlength=size)
+            shift = shift - np.bincount(old, weights=share, minlength=size)
             return float((shift * shift / (1 / variance + support)).sum())
 
         doubt = 0.0
+        fixed = {place for place, _ in conjunction}
         for place, (cells, old) in enumerate(zip(current, former, strict=True)):
+            if place in fixed:
+                continue
             doubt += moved(cells, old, self.support[(place,)], self.spread.values)
         for a, b in self.pairs:
+            if a in fixed or b in fixed:
+                continue
             self._posterior((a, b), (0, 0))
             width = self.levels[b]
             doubt += moved(

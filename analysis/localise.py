@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from itertools import permutations
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import logit
-from scipy.stats import betabinom
 
 from analysis.doubt import Doubt
 from analysis.encoding import Attribute, Flags, Reals, encode, leaks_outcome
@@ -23,18 +23,25 @@ from analysis.expected import FLOOR, expected_rate, sigmoid
 from analysis.onset import onset
 from analysis.slices import MIN_FAILING, Conjunction, Cuboid, Window, add_expected, excess_likelihood, scan
 from analysis.spread import spread
-
-PRIOR_FAILURES = 6.0
-"""How many failures, behaving as expected, a slice's own baseline is shrunk with."""
+from analysis.tails import upper_tail
 
 SHORTLIST = 60
 TRIES = 8
 """So many of the best are tested before the search ends: the first may be a slice of which too little is known."""
 
+PAIRED = 24
+"""So many of the best slices are also tried as pairs."""
+
+PAIR_MARGIN = 6.0
+"""Nats by which a pair must beat the best single slice."""
+
 MAX_CAUSES = 3
 ALIAS_JACCARD = 0.9
 ALIAS_TOLERANCE = 3.0
 """Nats by which an alias may explain the runs worse and still be preferred for being simpler or new."""
+
+PRIOR = 6.0
+"""Failures, behaving as expected, that the cut of a measurement is shrunk with."""
 
 MULTIPLICITY = 4.0
 """Safety factor on the number of candidates, for the search over shapes of the excess."""
@@ -137,6 +144,35 @@ def localise(
     return search.causes(times)
 
 
+@dataclass(frozen=True)
+class _Ranked:
+    """A conjunction with what it explains, in nats after the charge for the search."""
+
+    score: float
+    """With the others free to have moved as a whole."""
+    conjunction: Conjunction
+    inside: Flags
+    alone: float
+    """With the others as expected."""
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """A conjunction that passed the test."""
+
+    conjunction: Conjunction
+    aliases: list[Conjunction]
+    p_value: float
+
+
+class _Fit(NamedTuple):
+    """What lifting a set of runs explains."""
+
+    gain: float
+    moved: float
+    rates: Reals
+
+
 class _Search:
     """One localisation: the windows, the candidates, and what is already explained."""
 
@@ -157,7 +193,7 @@ class _Search:
         rows, others = np.flatnonzero(bad), np.flatnonzero(~bad)
         self.bad = Window([a.codes[rows] for a in attributes], failed[rows], self.expected_all[rows])
         self.base = Window([a.codes[others] for a in attributes], failed[others], self.expected_all[others])
-        self.cuboids = scan(attributes, self.bad, self.base, max_order=max_order)
+        self.cuboids = scan(attributes, self.bad, max_order=max_order)
         self.searched = {0: 1}
         for cuboid in self.cuboids:
             order = len(cuboid.places)
@@ -170,68 +206,105 @@ class _Search:
         """Expectation before anything was explained away."""
 
     def causes(self, times: Times | None) -> list[Cause]:
-        """Find, test, explain away, repeat."""
-        total = max(float(self.bad.failed.sum() - self.null.sum()), 1.0)
-        found: list[Cause] = []
-        taken: list[Conjunction] = []
-        while len(found) < MAX_CAUSES and self.bad.failed.sum() >= 3:
-            pick = self.pick(taken)
+        """Find, test, explain away, repeat; then look at each cause again with the others explained."""
+        found: list[_Pick] = []
+        while len(found) < MAX_CAUSES and self.bad.failed.sum() >= MIN_FAILING:
+            pick = self.pick([entry.conjunction for entry in found])
             if pick is None:
                 break
-            best, lifted, aliases, p_value = pick
-            found.append(self.report(best, aliases, p_value, total, times))
-            taken.append(best)
-            inside = np.flatnonzero(self.bad.mask(best))
-            change = lifted - self.bad.expected[inside]
-            self.bad.expected[inside] = lifted
-            add_expected(self.cuboids, self.bad, inside, change)
-        return found
+            found.append(pick)
+            self.explain_away([entry.conjunction for entry in found])
+        if len(found) > 1:
+            for place in range(len(found)):
+                others = [entry.conjunction for entry in found if entry is not found[place]]
+                self.explain_away(others)
+                found[place] = self.pick(others) or found[place]
+        self.explain_away([])
+        total = max(float(self.bad.failed.sum() - self.bad.expected.sum()), 1.0)
+        return [self.report(pick, total, times) for pick in found]
 
-    def pick(self, taken: list[Conjunction]) -> tuple[Conjunction, Reals, list[Conjunction], float] | None:
-        """Return the best conjunction that passes the test, with its fitted rates, aliases and p-value."""
-        ranked = [entry for entry in self.rank() if entry[0] > 0 and entry[1] not in taken]
+    def explain_away(self, conjunctions: Sequence[Conjunction]) -> None:
+        """Let the expectation of the bad window hold these causes, and nothing else, beyond the baseline."""
+        window = Window(self.bad.codes, self.bad.failed, self.null.copy())
+        for conjunction in conjunctions:
+            inside = window.mask(conjunction)
+            window.expected[inside] = _RunLikelihood(window).gain(inside).rates
+        rows = np.flatnonzero(window.expected != self.bad.expected)
+        if len(rows):
+            change = window.expected[rows] - self.bad.expected[rows]
+            self.bad.expected[rows] = window.expected[rows]
+            add_expected(self.cuboids, self.bad, rows, change)
+
+    def pick(self, taken: Sequence[Conjunction]) -> _Pick | None:
+        """Return the best conjunction that passes the test, or None.
+
+        Where the others moved about as much as the best slice, the degradation is global and the slice a detail of it.
+        Where two slices together explain more than the best one, it is the better of the two: the best one alone may
+        be a compromise between them.
+        """
+        likelihood = _RunLikelihood(self.bad)
+        ranked = [entry for entry in self.rank(likelihood) if entry.score > 0 and entry.conjunction not in taken]
+        if not ranked:
+            return None
+        if ranked[0].conjunction and likelihood.is_everywhere(ranked[0].inside):
+            ranked.sort(key=lambda entry: bool(entry.conjunction))
+        elif (first := self.of_two(ranked, likelihood)) is not None:
+            ranked.remove(first)
+            ranked.insert(0, first)
         for start in range(min(len(ranked), TRIES)):
-            best, lifted, aliases = self.prefer(ranked[start:])
-            p_value = self.test(best)
+            best, aliases = self.prefer(ranked[start:])
+            p_value = self.test(best.conjunction, taken)
             if p_value <= self.alpha:
-                return best, lifted, aliases, p_value
+                return _Pick(best.conjunction, aliases, p_value)
         return None
 
-    def rank(self) -> list[tuple[float, Conjunction, Reals]]:
-        """Return the shortlist by run-level likelihood: (score in nats, conjunction, fitted rates of its runs)."""
+    def rank(self, likelihood: _RunLikelihood) -> list[_Ranked]:
+        """Return the shortlist, the best run-level likelihood first."""
         shortlist: list[tuple[float, Cuboid, int]] = []
         for cuboid in self.cuboids:
-            scores = excess_likelihood(cuboid, PRIOR_FAILURES) - np.log(self.searched[len(cuboid.places)])
-            best = [int(index) for index in np.argsort(-scores)[: SHORTLIST // 2] if scores[index] > -6]
+            scores = excess_likelihood(cuboid) - np.log(self.searched[len(cuboid.places)])
+            best = [int(index) for index in np.argsort(-scores)[:SHORTLIST] if scores[index] > -6]
             shortlist.extend((float(scores[index]), cuboid, index) for index in best)
         shortlist.sort(key=lambda entry: -entry[0])
-        likelihood = _RunLikelihood(self.bad)
-        ranked: list[tuple[float, Conjunction, Reals]] = []
         everything: Conjunction = ()
+        ranked: list[_Ranked] = []
         for conjunction in [everything, *(cuboid.conjunction(index) for _, cuboid, index in shortlist[:SHORTLIST])]:
-            gain, rates = likelihood.gain(self.bad.mask(conjunction))
-            ranked.append((gain - float(np.log(self.searched[len(conjunction)])), conjunction, rates))
-        ranked.sort(key=lambda entry: (-entry[0], len(entry[1])))
+            inside = self.bad.mask(conjunction)
+            fit = likelihood.gain(inside)
+            charge = float(np.log(self.searched[len(conjunction)]))
+            ranked.append(_Ranked(fit.gain + fit.moved - charge, conjunction, inside, fit.gain - charge))
+        ranked.sort(key=lambda entry: (-entry.score, len(entry.conjunction)))
         return ranked
 
-    def prefer(self, ranked: list[tuple[float, Conjunction, Reals]]) -> tuple[Conjunction, Reals, list[Conjunction]]:
-        """Among the winner and those who select the same runs, prefer a newly appeared value, else the simplest."""
-        top = ranked[0][0]
-        own = self.bad.mask(ranked[0][1])
-        same: list[tuple[float, Conjunction, Reals]] = []
-        for entry in ranked:
-            other = self.bad.mask(entry[1])
-            if (own & other).sum() > ALIAS_JACCARD * (own | other).sum():
-                same.append(entry)
-        close = [entry for entry in same if entry[0] >= top - ALIAS_TOLERANCE]
-        chosen = min(close, key=lambda entry: (not self.is_new(entry[1]), len(entry[1]), -entry[0]))
-        return chosen[1], chosen[2], [entry[1] for entry in same if entry[1] != chosen[1]]
+    def of_two(self, ranked: list[_Ranked], likelihood: _RunLikelihood) -> _Ranked | None:
+        """Return the better half of the best pair of slices where it beats the best slice alone, or None."""
+        slices = [entry for entry in ranked if entry.conjunction][:PAIRED]
+        best, first = ranked[0].score + PAIR_MARGIN, None
+        for one, other in permutations(slices, 2):
+            # an upper bound first: the overlap can only take away
+            if one.alone + other.alone <= best:
+                continue
+            charge = float(np.log(self.searched[len(other.conjunction)]))
+            both = one.alone + likelihood.gain(other.inside & ~one.inside).gain - charge
+            if both > best:
+                best, first = both, max(one, other, key=lambda entry: entry.alone)
+        return first
+
+    def prefer(self, ranked: list[_Ranked]) -> tuple[_Ranked, list[Conjunction]]:
+        """Among the best and those who select the same runs, prefer a newly appeared value, else the simplest."""
+        own = ranked[0].inside
+        same = [entry for entry in ranked if (own & entry.inside).sum() > ALIAS_JACCARD * (own | entry.inside).sum()]
+        close = [entry for entry in same if entry.score >= ranked[0].score - ALIAS_TOLERANCE]
+        chosen = min(
+            close, key=lambda entry: (not self.is_new(entry.conjunction), len(entry.conjunction), -entry.score)
+        )
+        return chosen, [entry.conjunction for entry in same if entry is not chosen]
 
     def is_new(self, conjunction: Conjunction) -> bool:
         """Tell whether it is one value that the baseline never saw."""
         return len(conjunction) == 1 and not (self.base.codes[conjunction[0][0]] == conjunction[0][1]).any()
 
-    def test(self, conjunction: Conjunction) -> float:
+    def test(self, conjunction: Conjunction, taken: Sequence[Conjunction]) -> float:
         """Return the corrected p-value of a conjunction: how likely so many failures are without a cause.
 
         A beta-binomial tail. Its mean is what the model expects of these runs, corrected by the slice's own baseline;
@@ -242,38 +315,39 @@ class _Search:
         failures, each judged given that it has three.
         """
         now, before = self.bad.mask(conjunction), self.base.mask(conjunction)
+        # what other causes explain is no evidence, and no doubt either: judge by the rest, where there is any
+        rest = now.copy()
+        for cause in taken:
+            rest &= ~self.bad.mask(cause)
+        if taken and int(self.bad.failed[rest].sum()) >= MIN_FAILING:
+            now = rest
+            for cause in taken:
+                before &= ~self.base.mask(cause)
         runs, failures = int(now.sum()), int(self.bad.failed[now].sum())
         expected, usual = float(self.bad.expected[now].sum()), float(self.base.expected[before].sum())
         correction, seen = self.doubt.of_slice(conjunction, float(self.base.failed[before].sum()), usual)
         rate = min(max(expected * correction / runs, FLOOR), 1 - FLOOR)
-        size = 1 / (1 / seen + self.doubt.of_mix(now, before))
-        law = betabinom(runs, size, size * (1 - rate) / rate)
-        tail = max(float(law.sf(failures - 1)), 1e-300)
-        selected = max(float(law.sf(MIN_FAILING - 1)), tail)
+        size = 1 / (1 / seen + self.doubt.of_mix(conjunction, now, before))
+        a, b = size, size * (1 - rate) / rate
+        tail = upper_tail(failures, runs, a, b)
+        selected = max(upper_tail(MIN_FAILING, runs, a, b), tail, 1e-300)
         order = len(conjunction)
         searched = min(tail * self.occurring[order], tail / selected * self.searched[order])
         return float(min(1.0, searched * MULTIPLICITY))
 
-    def report(
-        self,
-        conjunction: Conjunction,
-        aliases: list[Conjunction],
-        p_value: float,
-        total: float,
-        times: Times | None,
-    ) -> Cause:
+    def report(self, pick: _Pick, total: float, times: Times | None) -> Cause:
         """Describe a cause in the caller's words."""
-        inside = self.bad.mask(conjunction)
+        inside = self.bad.mask(pick.conjunction)
         runs, failures = int(inside.sum()), int(self.bad.failed[inside].sum())
         expected = float(self.null[inside].sum())
-        began = self._onset(conjunction)
+        began = self._onset(pick.conjunction)
         return Cause(
-            conditions=self.words(conjunction),
+            conditions=self.words(pick.conjunction),
             excess=failures - expected,
             explained=float(np.clip((failures - expected) / total, 0, 1)),
             precision=failures / runs,
-            p_value=p_value,
-            aliases=[self.words(alias) for alias in aliases],
+            p_value=pick.p_value,
+            aliases=[self.words(alias) for alias in pick.aliases],
             onset=None if began is None else _like(times, began[0]),
             onset_interval=None if began is None else (_like(times, began[1][0]), _like(times, began[1][1])),
             runs=runs,
@@ -319,20 +393,15 @@ class _RunLikelihood:
         self.all_runs = np.bincount(self.bins, minlength=size)
         self.all_failed = np.bincount(self.bins[window.failed], minlength=size)
 
-    def gain(self, inside: Flags) -> tuple[float, Reals]:
-        """Return the gain in nats of lifting the runs inside, and their fitted rates.
+    def gain(self, inside: Flags) -> _Fit:
+        """Return what lifting the runs inside gains, and their fitted rates.
 
         The others may have moved as a whole too, at the price of one parameter (BIC): a slice must stand out from
         its surroundings, not only from its past.
         """
-        runs = np.bincount(self.bins[inside], minlength=self.size)
-        failed = np.bincount(self.bins[inside & self.window.failed], minlength=self.size)
-        inner = self.log_fail @ failed + self.log_ok @ (runs - failed)
+        inner, outer, others = self._both(inside)
         best = int(np.argmax(np.where(self.worse, inner, -np.inf)))
-        others, others_failed = self.all_runs - runs, self.all_failed - failed
-        outer = self.log_fail @ others_failed + self.log_ok @ (others - others_failed)
-        charge = 0.5 * np.log(max(others.sum(), 2))
-        moved = max(0.0, float(outer.max() - outer[0] - charge))
+        moved = max(0.0, float(outer.max() - outer[0] - 0.5 * np.log(max(others, 2))))
         expected = self.window.expected[inside]
         if best == 0:
             fitted = expected
@@ -340,7 +409,33 @@ class _RunLikelihood:
             fitted = 1 - (1 - expected) * (1 - RATES[best - 1])
         else:
             fitted = sigmoid(logit(expected) + SHIFTS[best - 1 - len(RATES)])
-        return float(inner[best] - inner[0]) + moved, np.clip(fitted, FLOOR, 1 - FLOOR)
+        return _Fit(float(inner[best] - inner[0]), moved, np.clip(fitted, FLOOR, 1 - FLOOR))
+
+    def _both(self, inside: Flags) -> tuple[Reals, Reals, int]:
+        """Log-likelihood of the runs inside and of the others under every shape, and how many others there are."""
+        runs = np.bincount(self.bins[inside], minlength=self.size)
+        failed = np.bincount(self.bins[inside & self.window.failed], minlength=self.size)
+        others, others_failed = self.all_runs - runs, self.all_failed - failed
+        inner = self.log_fail @ failed + self.log_ok @ (runs - failed)
+        outer = self.log_fail @ others_failed + self.log_ok @ (others - others_failed)
+        return inner, outer, int(others.sum())
+
+    def is_everywhere(self, inside: Flags) -> bool:
+        """Tell whether the runs outside of a slice moved about as much as those inside.
+
+        On either scale: as an extra failure rate at least half as large, or as odds with two thirds of the shift.
+        """
+        inner, outer, others = self._both(inside)
+        if outer.max() - outer[0] <= 0.5 * np.log(max(others, 2)):
+            return False
+        rates, shifts = slice(1, 1 + len(RATES)), slice(1 + len(RATES), None)
+        scales = [(np.concatenate([[0.0], RATES]), rates, 0.5), (np.concatenate([[0.0], SHIFTS]), shifts, 0.67)]
+        for scale, part, share in scales:
+            here = float(scale[int(np.argmax(np.concatenate([inner[:1], inner[part]])))])
+            there = float(scale[int(np.argmax(np.concatenate([outer[:1], outer[part]])))])
+            if here > 0 and there >= share * here:
+                return True
+        return False
 
 
 def _check(
@@ -418,8 +513,8 @@ def _marginal_gain(attributes: list[Attribute], failed: Flags, bad: Flags) -> fl
         size = attribute.levels
         now_runs = np.bincount(attribute.codes[bad], minlength=size)
         now = np.bincount(attribute.codes[bad & failed], minlength=size)
-        base_runs = np.bincount(attribute.codes[~bad], minlength=size) + 2 * PRIOR_FAILURES
-        base = np.bincount(attribute.codes[~bad & failed], minlength=size) + 2 * PRIOR_FAILURES * failed[~bad].mean()
+        base_runs = np.bincount(attribute.codes[~bad], minlength=size) + 2 * PRIOR
+        base = np.bincount(attribute.codes[~bad & failed], minlength=size) + 2 * PRIOR * failed[~bad].mean()
         with np.errstate(divide="ignore", invalid="ignore"):
             p, q = now / np.maximum(now_runs, 1), base / base_runs
             value = np.where(p > 0, now * np.log(p / q), 0) + np.where(

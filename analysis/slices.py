@@ -46,8 +46,6 @@ class Cuboid:
     """Mixed-radix code of each candidate, ascending."""
     bad_failed: Reals
     bad_expected: Reals
-    base_failed: Reals
-    base_expected: Reals
     occurring: int = 0
     """How many conjunctions over these attributes have a run in the bad window at all."""
 
@@ -90,20 +88,19 @@ class Cuboid:
         return np.bincount(place[hit], weights=chosen, minlength=len(self.cells)).astype(np.float64)
 
 
-def scan(attributes: Sequence[Attribute], bad: Window, base: Window, *, max_order: int) -> list[Cuboid]:
+def scan(attributes: Sequence[Attribute], bad: Window, *, max_order: int) -> list[Cuboid]:
     """Count every conjunction of up to `max_order` attributes that at least three failing runs share.
 
     Attributes with one level tell nothing and are skipped. Order of the result: by order, then by attribute.
     """
     useful = [place for place, attribute in enumerate(attributes) if attribute.levels > 1]
     bad_rows = np.flatnonzero(bad.failed)
-    base_rows = np.flatnonzero(base.failed)
     found: list[Cuboid] = []
     for order in range(1, max_order + 1):
         for places in combinations(useful, order):
             sizes = tuple(attributes[place].levels for place in places)
             empty = np.zeros(0)
-            cuboid = Cuboid(places, sizes, np.zeros(0, np.int64), empty, empty, empty, empty)
+            cuboid = Cuboid(places, sizes, np.zeros(0, np.int64), empty, empty)
             failing = cuboid.cell_of(bad.codes, bad_rows)
             known = np.ones(len(failing), dtype=bool)
             for place in places:
@@ -117,8 +114,6 @@ def scan(attributes: Sequence[Attribute], bad: Window, base: Window, *, max_orde
             everywhere = cuboid.cell_of(bad.codes)
             cuboid.occurring = cuboid.count_occurring(everywhere)
             cuboid.bad_expected = cuboid.sums(everywhere, bad.expected)
-            cuboid.base_failed = cuboid.sums(cuboid.cell_of(base.codes, base_rows), None)
-            cuboid.base_expected = cuboid.sums(cuboid.cell_of(base.codes), base.expected)
             found.append(cuboid)
     return found
 
@@ -129,15 +124,10 @@ def add_expected(cuboids: Sequence[Cuboid], bad: Window, rows: Codes, change: Re
         cuboid.bad_expected = cuboid.bad_expected + cuboid.sums(cuboid.cell_of(bad.codes, rows), change)
 
 
-def excess_likelihood(cuboid: Cuboid, prior: float) -> Reals:
-    """Return how much better two rates explain each candidate than one, in nats; 0 where it fails no more than before.
+def excess_likelihood(cuboid: Cuboid) -> Reals:
+    """Return how much better a rate of its own explains each candidate than the expected one, in nats.
 
-    The two-sample Poisson likelihood ratio with `prior` failures as expected added to the baseline: it is shrunk
-    where the baseline knows little, and it adjusts for the mix inside the slice because both windows are measured
-    against their own expectation.
+    The Poisson likelihood ratio; 0 where it fails no more than expected.
     """
-    now, expected_now = cuboid.bad_failed, cuboid.bad_expected
-    before, expected_before = cuboid.base_failed + prior, cuboid.base_expected + prior
-    pooled = (now + before) / (expected_now + expected_before)
-    gain = now * np.log(now / (pooled * expected_now)) + before * np.log(before / (pooled * expected_before))
-    return np.where(now / expected_now > before / expected_before, gain, 0.0)
+    now, expected = cuboid.bad_failed, np.maximum(cuboid.bad_expected, 1e-9)
+    return np.where(now > expected, now * np.log(now / expected) - (now - expected), 0.0)

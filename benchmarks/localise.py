@@ -1,7 +1,8 @@
 """How well the localiser names the injected cause: `python -m benchmarks.localise [--cases N] [--first SEED]`.
 
-Prints one JSON document: top-1 over all and over detectable faults (by order), recall with two faults, false causes
-where nothing is wrong, drift called global, values newly deployed, latencies, coverage of the onset's interval, seconds.
+Prints one JSON document: top-1 over all and over detectable faults (by order), recall with two faults, false
+causes where nothing is wrong, drift called global, values newly deployed, latencies, coverage of the onset's interval,
+seconds.
 Two simple methods run on the same worlds for comparison.
 """
 
@@ -11,6 +12,8 @@ import argparse
 import json
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,9 @@ def share_difference(here: World) -> dict[str, str]:
     best, name = -1.0, {}
     for attribute, column in here.attributes.items():
         now = Counter(value for value, b, f in zip(column, bad, failed, strict=True) if b and f and value is not None)
-        rest = Counter(value for value, b, f in zip(column, bad, failed, strict=True) if b and not f and value is not None)
+        rest = Counter(
+            value for value, b, f in zip(column, bad, failed, strict=True) if b and not f and value is not None
+        )
         total, others = max(sum(now.values()), 1), max(sum(rest.values()), 1)
         for value, count in now.items():
             gain = count / total - rest[value] / others
@@ -43,7 +48,9 @@ def adtributor(here: World) -> dict[str, str]:
     best, name = -1.0, {}
     for attribute, column in here.attributes.items():
         now = Counter(value for value, b, f in zip(column, bad, failed, strict=True) if b and f and value is not None)
-        before = Counter(value for value, b, f in zip(column, bad, failed, strict=True) if not b and f and value is not None)
+        before = Counter(
+            value for value, b, f in zip(column, bad, failed, strict=True) if not b and f and value is not None
+        )
         total, earlier = max(sum(now.values()), 1), max(sum(before.values()), 1)
         delta = total - earlier * scale
         chosen: list[tuple[float, str, float]] = []
@@ -153,12 +160,12 @@ def main() -> None:
     cases = range(asked.first, asked.first + asked.cases)
     report: dict[str, Any] = {}
     for generator in GENERATORS:
-        parts = {
-            "fault": lambda g=generator: _top(cases, "fault", g, compare=not asked.only),
-            "null": lambda g=generator: _null(cases, g),
-            "drift": lambda g=generator: _drift(cases, g),
-            "two": lambda g=generator: _two(cases, g),
-            "new": lambda g=generator: _top(cases, "new", g),
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "fault": partial(_top, cases, "fault", generator, compare=not asked.only),
+            "null": partial(_null, cases, generator),
+            "drift": partial(_drift, cases, generator),
+            "two": partial(_two, cases, generator),
+            "new": partial(_top, cases, "new", generator),
         }
         for name, part in parts.items():
             if asked.only in ("", name):

@@ -56,8 +56,10 @@ def world(seed: int, kind: Kind, generator: Generator, *, runs: int | None = Non
             if truth is None or any(set(truth) & set(other) and truth == other for other in truths):
                 continue
             inside = _mask(columns, truth)
-            if truths and (inside & _mask(columns, truths[0])).sum() > 0.3 * inside.sum():
-                continue
+            if truths:
+                other = _mask(columns, truths[0])
+                if (inside & other).sum() > 0.3 * min(inside.sum(), other.sum()):
+                    continue
             truths.append(truth)
             hit_rate[inside & bad] = 1 - (1 - hit_rate[inside & bad]) * (1 - rng.uniform(0.05, 0.8))
     elif kind == "drift":
@@ -69,7 +71,11 @@ def world(seed: int, kind: Kind, generator: Generator, *, runs: int | None = Non
         strength = np.log1p(hit_rate / np.maximum(base, 0.02)) * rng.uniform(0.7, 1.3, n)
         p = 1 / (1 + np.exp(-(logit + np.where(hit_rate > 0, strength + 0.3, 0))))
     failed = rng.random(n) < p
-    found = all(_p(failed, bad, _mask(columns, truth)) < 1e-6 for truth in truths)
+    found = all(
+        _p(failed, bad, _mask(columns, truth) & ~_any(columns, [other for other in truths if other is not truth]))
+        < 1e-6
+        for truth in truths
+    )
     return World(
         _with_gaps(rng, columns, truths), failed.tolist(), bad.tolist(), times.tolist(), truths,
         onset=onset, detectable=found, seed=seed, orders=[len(truth) for truth in truths],
@@ -142,6 +148,13 @@ def _mask(columns: dict[str, Texts], truth: dict[str, str]) -> NDArray[np.bool_]
     inside = np.ones(len(next(iter(columns.values()))), dtype=bool)
     for name, value in truth.items():
         inside &= columns[name] == value
+    return inside
+
+
+def _any(columns: dict[str, Texts], truths: list[dict[str, str]]) -> NDArray[np.bool_]:
+    inside = np.zeros(len(next(iter(columns.values()))), dtype=bool)
+    for truth in truths:
+        inside |= _mask(columns, truth)
     return inside
 
 
