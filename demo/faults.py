@@ -22,7 +22,7 @@ FIRST_AFTER = timedelta(seconds=10)
 """Of live traffic: long enough to see that all is well."""
 BREATH = timedelta(seconds=20)
 """Between two faults at least, so that each has a bad window of its own."""
-PATIENCE = timedelta(seconds=90)
+PATIENCE = timedelta(seconds=80)
 """After so long the next fault comes where the one before was noticed, however far its remedy has got."""
 LIMIT = timedelta(seconds=120)
 """After so long it comes in any case: a machine too slow to notice must not stop the show."""
