@@ -30,7 +30,8 @@ CPU_S = 600
 """CPU seconds of one process over all its cases; a single case is bounded by its wall clock."""
 JITTER_MS = 250.0
 """How much longer a round trip may take than the call that the child timed. Beyond, the round trip counts."""
-PRECIOUS_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+FOLDER = "metamon-case-"
+BASE_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class _GoneError(Exception):
@@ -104,7 +105,8 @@ class PythonRunner:
 
     def _start(self) -> None:
         self.close()
-        self._work = tempfile.mkdtemp(prefix="metamon-case-")
+        _sweep()
+        self._work = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
         their_questions, self._questions = os.pipe()
         self._answers, their_answers = os.pipe()
         os.set_blocking(self._questions, False)
@@ -134,7 +136,7 @@ class PythonRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**PRECIOUS_ENV, "HOME": self._work, "TMPDIR": self._work, **self.spec.env},
+                env={**BASE_ENV, "HOME": self._work, "TMPDIR": self._work, **self.spec.env},
                 cwd="/",
                 pass_fds=(their_questions, their_answers),
                 start_new_session=True,
@@ -191,6 +193,14 @@ class PythonRunner:
             if status < 0 or status > 128:
                 return f"the process was ended by {signal.Signals(number).name}"
         return f"the process left with status {status}"
+
+
+def _sweep() -> None:
+    """Remove the folders of workers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        owner = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
