@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -89,9 +90,14 @@ def uuid_or_none(value: Any, what: str) -> UUID | None:
     if value is None:
         return None
     try:
-        return UUID(value)
+        return _uuid(value)
     except (ValueError, AttributeError, TypeError):
         raise BadFieldError(f"{what} must be a UUID, not {str(value)[:60]!r}") from None
+
+
+@lru_cache(maxsize=8192)
+def _uuid(value: str) -> UUID:
+    return UUID(value)  # cached: one run states its own id and its trace's again and again
 
 
 def time_or_none(value: Any, what: str) -> datetime | None:

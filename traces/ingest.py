@@ -15,10 +15,10 @@ from db.repositories.feedback import FeedbackOp
 from db.session import Sessions
 from traces import clean, normalise
 from traces.clean import BadFieldError
-from traces.normalise import PAYLOADS, Addressed, RawRun
+from traces.normalise import FIELDS, Addressed, RawRun
 from traces.wire import Part
 
-ATTEMPTS = 3
+ATTEMPTS = 4
 ATTACHMENT = "attachment"
 
 
@@ -36,10 +36,10 @@ class Upload:
         """How many runs and pieces of feedback are in the store once `store` has returned."""
         return len(self.runs) + len(self.feedback) - self.refused_rows
 
-    def add_run(self, raw: RawRun, name: str, *, now: datetime) -> None:
-        """Take a run in, or note why not; the others are not affected."""
+    def add_run(self, raws: Sequence[RawRun], name: str, *, now: datetime) -> None:
+        """Take a run in, all its posts and patches or none, or note why not; other runs are not affected."""
         try:
-            self.runs.append(normalise.run_op(raw, now=now))
+            self.runs.append(normalise.run_op(raws, now=now))
         except BadFieldError as error:
             self.errors[name] = str(error)
 
@@ -59,8 +59,10 @@ def from_parts(parts: Iterable[Part], *, now: datetime) -> Upload:
     A part that cannot be read costs its own run only. Attachments are not kept: nothing here looks at them.
     """
     upload = Upload()
-    raws: dict[str, RawRun] = {}
-    blobs: dict[str, dict[str, bytes]] = {}
+    runs: dict[str, list[RawRun]] = {}
+    last: dict[str, RawRun] = {}
+    early: dict[str, dict[str, bytes]] = {}
+    refused: set[str] = set()
     for part in parts:
         kind, _, rest = part.name.partition(".")
         if kind == ATTACHMENT:
@@ -72,23 +74,25 @@ def from_parts(parts: Iterable[Part], *, now: datetime) -> Upload:
                 upload.add_feedback(clean.document(part.data, part.name)[0], part.name, now=now)
             elif kind not in ("post", "patch"):
                 raise BadFieldError("a part is post.<id>, patch.<id>, feedback.<id> or attachment.<id>.<name>")
-            elif payload in PAYLOADS:
-                blobs.setdefault(name, {})[payload] = part.data
+            elif payload in FIELDS:
+                (last[name].blobs if name in last else early.setdefault(name, {}))[payload] = part.data
             elif payload:
-                raise BadFieldError(f"a run has no part {payload[:50]!r}; known: {', '.join(PAYLOADS)}")
+                raise BadFieldError(f"a run has no part {payload[:50]!r}; known: {', '.join(FIELDS)}")
             else:
                 body = clean.document(part.data, part.name)[0]
                 if not isinstance(body, dict):
                     raise BadFieldError("a run must be a JSON object")
                 body.setdefault("id", run_id)
-                raws[name] = RawRun(kind == "post", body)
+                last[name] = RawRun(kind == "post", body, early.pop(name, {}))
+                runs.setdefault(run_id, []).append(last[name])
         except BadFieldError as error:
             upload.errors[part.name] = str(error)
-    for name in blobs.keys() - raws.keys():
+            refused.add(run_id)
+    for name in early:
         upload.errors.setdefault(name, "the run's own part is missing; its payloads alone say nothing")
-    for name, raw in raws.items():
-        raw.blobs = blobs.get(name, {})
-        upload.add_run(raw, name, now=now)
+    for run_id, raws in runs.items():
+        if run_id not in refused:
+            upload.add_run(raws, f"{'post' if raws[0].posted else 'patch'}.{run_id}", now=now)
     return upload
 
 
@@ -101,6 +105,8 @@ def from_batch(document: Any, *, now: datetime) -> Upload:
     if not isinstance(document, dict):
         raise BadFieldError("a batch is a JSON object with the lists post and patch")
     upload = Upload()
+    runs: dict[str, list[RawRun]] = {}
+    names: dict[str, str] = {}
     for kind in ("post", "patch"):
         bodies = document.get(kind) or []
         if not isinstance(bodies, list):
@@ -108,9 +114,13 @@ def from_batch(document: Any, *, now: datetime) -> Upload:
         for number, body in enumerate(bodies):
             name = f"{kind}[{number}]"
             if isinstance(body, dict):
-                upload.add_run(RawRun(kind == "post", body), name, now=now)
+                key = str(body.get("id", name))
+                names.setdefault(key, name)
+                runs.setdefault(key, []).append(RawRun(kind == "post", body))
             else:
                 upload.errors[name] = "a run must be a JSON object"
+    for key, raws in runs.items():
+        upload.add_run(raws, names[key], now=now)
     return upload
 
 
@@ -150,9 +160,12 @@ def _store(
 def _with_retries(
     sessions: Sessions, addressed: Sequence[Addressed], feedback: Sequence[FeedbackOp], now: datetime
 ) -> None:
+    careful = False
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _write(sessions, addressed, feedback, now)
+            _write(sessions, addressed, feedback, now, careful=careful)
+        except runs.NotNewError:
+            careful = True
         except (IntegrityError, ProgrammingError, OperationalError) as error:
             # A partition that retention dropped, a project that somebody deleted, a dead-lock: look again.
             if attempt == ATTEMPTS or not _worth_another_try(error):
@@ -168,7 +181,14 @@ def _worth_another_try(error: DBAPIError) -> bool:
     return state in ("42P01", "23514", "23503", "40P01", "40001")
 
 
-def _write(sessions: Sessions, addressed: Sequence[Addressed], feedback: Sequence[FeedbackOp], now: datetime) -> None:
+def _write(
+    sessions: Sessions,
+    addressed: Sequence[Addressed],
+    feedback: Sequence[FeedbackOp],
+    now: datetime,
+    *,
+    careful: bool,
+) -> None:
     homed = {item.op.id for item in addressed if item.project or item.project_id}
     names = {item.project for item in addressed if item.project}
     if any(item.op.id not in homed for item in addressed):
@@ -185,7 +205,11 @@ def _write(sessions: Sessions, addressed: Sequence[Addressed], feedback: Sequenc
         days.add(now.date())
     partitions.ensure(sessions, days)
     with sessions() as session, session.begin():
-        touched = runs.write(session, ops, now=now, default_project=known.get(projects.DEFAULT)) if ops else set()
+        touched = (
+            runs.write(session, ops, now=now, default_project=known.get(projects.DEFAULT), careful=careful)
+            if ops
+            else set()
+        )
         touched_too, unknown = feedback_rows.write(session, feedback, now=now)
         runs.note_changes(session, touched | touched_too)
     if unknown:

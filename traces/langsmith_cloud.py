@@ -175,7 +175,7 @@ class LangSmithSource:
             for form in page:
                 # As a patch: what the cloud says now goes before what it said earlier.
                 form["session_id"] = str(project_id)
-                upload.add_run(RawRun(False, form), f"run {form.get('id')}", now=now)
+                upload.add_run([RawRun(False, form)], f"run {form.get('id')}", now=now)
             ingest.store(self.sessions, upload, now=now)
             count += upload.stored
         return count

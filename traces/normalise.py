@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -38,8 +39,9 @@ JSON_BYTES = 64_000
 
 _STAMP_CHARS = 22  # 20260102T030405000000Z
 
-Blobs = Mapping[str, bytes]
-PAYLOADS = ("inputs", "outputs", "events", "extra", "error", "serialized")
+PAYLOADS = ("inputs", "outputs", "events", "error", "serialized")
+FIELDS = (*PAYLOADS, "extra")
+"""What may travel in a part of its own."""
 
 
 @dataclass(slots=True)
@@ -60,12 +62,15 @@ class Addressed:
     project_id: UUID | None
 
 
-def run_op(raw: RawRun, *, now: datetime) -> Addressed:
-    """Return the cleaned run.
+def run_op(raws: Sequence[RawRun], *, now: datetime) -> Addressed:
+    """Return the cleaned run that the posts and patches of one upload make together.
+
+    A patch goes before a post, a later patch before an earlier one; null says nothing.
 
     Raises:
         BadFieldError: a field cannot be understood; nothing of this run may be stored then.
     """
+    raw = raws[0] if len(raws) == 1 else _joined(raws)
     body = raw.body
     run_id = clean.uuid_or_none(body.get("id"), "id")
     if run_id is None:
@@ -77,13 +82,9 @@ def run_op(raw: RawRun, *, now: datetime) -> Addressed:
             documents[name], stored[name] = clean.document(raw.blobs[name], name)
         elif body.get(name) is not None:
             documents[name] = body[name]
-            stored[name] = b"" if name in ("error", "extra") else clean.stored_json(body[name])
-    extra = documents.get("extra")
-    metadata: dict[str, Any] = {}
-    if isinstance(extra, dict) and "metadata" in extra:
-        # It has a column of its own; reading puts the two together again.
-        metadata = extra["metadata"] if isinstance(extra["metadata"], dict) else {}
-        extra = {key: value for key, value in extra.items() if key != "metadata"}
+            if name != "error":
+                stored[name] = clean.stored_json(body[name])
+    extra, metadata = _extra(raws)
     usage = _usage(body, metadata, documents.get("outputs"))
     op = RunOp(
         id=run_id,
@@ -102,14 +103,46 @@ def run_op(raw: RawRun, *, now: datetime) -> Addressed:
         serialized=_packed(stored, documents, "serialized"),
         **usage,
     )
+    if len(raws) > 1:
+        op.split = lambda: [run_op([each], now=now).op for each in raws]
     _place(op, body, now)
     if op.duration is not None and op.posted:
-        stated = clean.text(body.get("start_time"), 50)
-        extra = {**(extra if isinstance(extra, dict) else {}), "metamon": {"client_start_time": stated}}
+        extra = {**extra, "metamon": {"client_start_time": clean.text(body.get("start_time"), 50)}}
     if extra:
         op.extra = pack(clean.stored_json(extra))
     session_id = clean.uuid_or_none(body.get("session_id"), "session_id")
     return Addressed(op, clean.text(body.get("session_name"), 250), session_id)
+
+
+def _ranked(raws: Sequence[RawRun]) -> list[RawRun]:
+    """Return posts and patches from the one that gives way to the one that goes before all."""
+    return [raw for raw in reversed(raws) if raw.posted] + [raw for raw in raws if not raw.posted]
+
+
+def _joined(raws: Sequence[RawRun]) -> RawRun:
+    whole = RawRun(any(raw.posted for raw in raws), {})
+    for raw in _ranked(raws):
+        whole.body.update([item for item in raw.body.items() if item[1] is not None])
+        whole.blobs.update(raw.blobs)
+    return whole
+
+
+def _extra(raws: Sequence[RawRun]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return `extra` without its metadata, and the metadata, joined by key: it has a column of its own."""
+    extra: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    for raw in _ranked(raws) if len(raws) > 1 else raws:
+        if "extra" in raw.blobs:
+            document, _ = clean.document(raw.blobs["extra"], "extra")
+        else:
+            document = raw.body.get("extra")
+        if not isinstance(document, dict):
+            continue
+        stated = document.get("metadata")
+        if isinstance(stated, dict):
+            metadata = {**metadata, **stated}
+        extra = {key: value for key, value in document.items() if key != "metadata"} or extra
+    return extra, metadata
 
 
 def feedback_op(body: dict[str, Any], *, now: datetime) -> FeedbackOp:
@@ -195,17 +228,20 @@ def _place(op: RunOp, body: dict[str, Any], now: datetime) -> None:
         op.end_time = now + min(op.duration, timedelta(days=1))
 
 
+@lru_cache(maxsize=4096)
 def _segment(segment: str) -> tuple[datetime, UUID] | None:
     """Return time and run id of a segment of a dotted order, or None where it is none."""
     stamp = segment[:_STAMP_CHARS]
     try:
+        # cached, since a root's segment comes back in every part of every run of its trace
         at = datetime(
             int(stamp[:4]), int(stamp[4:6]), int(stamp[6:8]), int(stamp[9:11]), int(stamp[11:13]), int(stamp[13:15]),
             int(stamp[15:21]), UTC,
         )  # fmt: skip
-        return (at, UUID(segment[_STAMP_CHARS:])) if stamp[8] == "T" and stamp[21] == "Z" else None
-    except (ValueError, IndexError):
+        run_id = clean.uuid_or_none(segment[_STAMP_CHARS:], "dotted_order")
+    except (ValueError, BadFieldError):
         return None
+    return (at, run_id) if run_id is not None and stamp[8] == "T" and stamp[21:] == "Z" else None
 
 
 def _tags(value: Any) -> list[str] | None:

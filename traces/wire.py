@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import zstandard
 
@@ -19,7 +19,6 @@ MAX_WINDOW_BYTES = 32 * 1024 * 1024
 
 CHUNK_BYTES = 1024 * 1024
 
-_NAME = re.compile(rb'name="([^"]*)"')
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s;,"]{1,200}))', re.IGNORECASE)
 
 
@@ -35,8 +34,7 @@ class UnknownEncodingError(MetamonError):
     """The upload is encoded in a way that is not understood."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One part of a multipart body."""
 
     name: str
@@ -99,8 +97,9 @@ def parts_of(body: bytes, boundary: bytes) -> list[Part]:
     parts = []
     for number, section in enumerate(sections[1:-1], start=1):
         header, separator, data = section.partition(b"\r\n\r\n")
-        name = _NAME.search(header)
-        if not separator or name is None:
+        _, named, rest = header.partition(b'name="')
+        name, closed, _ = rest.partition(b'"')
+        if not separator or not named or not closed:
             raise MalformedUploadError(f"part {number} has no Content-Disposition with a name")
-        parts.append(Part(name.group(1).decode(errors="replace"), data))
+        parts.append(Part(name.decode(errors="replace"), data))
     return parts

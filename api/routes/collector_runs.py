@@ -83,7 +83,7 @@ def _single(body: bytes, run_id: UUID | None) -> Upload:
     if run_id is not None:
         document["id"] = str(run_id)
     upload = Upload()
-    upload.add_run(RawRun(run_id is None, document), "run", now=utc_now())
+    upload.add_run([RawRun(run_id is None, document)], "run", now=utc_now())
     return upload
 
 

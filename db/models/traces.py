@@ -22,8 +22,9 @@ class Run(Base):
 
     __tablename__ = "runs"
 
-    day: Mapped[date] = mapped_column(primary_key=True)
+    # The id comes first: within a partition the key's index then serves look-ups by id.
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
     trace_id: Mapped[UUID]
     parent_run_id: Mapped[UUID | None]
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
@@ -55,7 +56,6 @@ class Run(Base):
     updated_at: Mapped[Created]
 
     __table_args__ = (
-        Index("ix_runs_id", "id"),
         Index("ix_runs_trace_id", "trace_id"),
         Index("ix_runs_roots", "project_id", "start_time", postgresql_where=text("is_root")),
         {"postgresql_partition_by": "RANGE (day)"},
@@ -67,8 +67,8 @@ class Feedback(Base):
 
     __tablename__ = "feedback"
 
-    day: Mapped[date] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
     run_id: Mapped[UUID | None]
     trace_id: Mapped[UUID | None]
     """Root run of the trace: what the score counts for. Filled in as soon as the run is known."""
@@ -84,7 +84,6 @@ class Feedback(Base):
     modified_at: Mapped[datetime]
 
     __table_args__ = (
-        Index("ix_feedback_id", "id"),
         Index("ix_feedback_run_id", "run_id"),
         Index("ix_feedback_trace_id", "trace_id"),
         {"postgresql_partition_by": "RANGE (day)"},

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from db.repositories.binary_copy import copy_rows
 from db.repositories.partitions import partition
 
 TAG_SEPARATOR = "\x1f"
@@ -50,6 +51,10 @@ COLUMNS = {
     "posted": "bool",
     "received_at": "timestamptz",
 }
+
+_KINDS = {**COLUMNS, "tags": "text[]", "metadata": "jsonb", "day": "date", "updated_at": "timestamptz"}
+
+_COPIED = {name: _KINDS[name] for name in ("day", *COLUMNS, "updated_at")}
 
 _NAMES = ", ".join(COLUMNS)
 _ARRAYS = ", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())
@@ -91,7 +96,8 @@ _SET = {fill: _assignments(fill=fill) for fill in (True, False)}
 
 
 def _arrays(rows: Sequence[dict[str, Any]]) -> tuple[list[Any], ...]:
-    return tuple([row[name] for row in rows] for name in COLUMNS)
+    joined = ({**row, "tags": None if row["tags"] is None else TAG_SEPARATOR.join(row["tags"])} for row in rows)
+    return tuple(map(list, zip(*([row[name] for name in COLUMNS] for row in joined), strict=True)))
 
 
 def _run(session: Session, statement: str, parameters: tuple[Any, ...]) -> Sequence[Row[Any]]:
@@ -104,8 +110,17 @@ def lock_ingest(session: Session, *, alone: bool) -> None:
     _run(session, f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(%s)", (INGEST_LOCK,))
 
 
+def copy_new(session: Session, day: date, rows: Sequence[dict[str, Any]]) -> bool:
+    """Insert rows that are all new, at half the cost; False where one is not, and the transaction is then void."""
+    for row in rows:
+        row["day"], row["updated_at"] = day, row["received_at"]
+    return not rows or copy_rows(session, partition("runs", day), _COPIED, rows)
+
+
 def insert_new(session: Session, day: date, rows: Sequence[dict[str, Any]]) -> set[UUID]:
     """Insert the rows that are not there yet and return their ids."""
+    if not rows:
+        return set()
     statement = (
         f"INSERT INTO {partition('runs', day)} (day, {_NAMES}, updated_at) "
         f"SELECT %s, {_SELECTED}, n.received_at FROM unnest({_ARRAYS}) AS n({_NAMES}) "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -51,6 +51,8 @@ class RunOp:
     events: bytes | None = None
     extra: bytes | None = None
     serialized: bytes | None = None
+    split: Callable[[], Sequence[RunOp]] | None = None
+    """Where this is a post and patches of one upload in one: gives them apart, for a run that is there already."""
 
     @property
     def is_root(self) -> bool:
@@ -65,7 +67,7 @@ class RunOp:
         return RunStatus.PENDING if self.end_time is None else RunStatus.SUCCESS
 
 
-_FILLED = [f.name for f in fields(RunOp) if f.name not in ("id", "posted", "metadata")]
+_FILLED = [f.name for f in fields(RunOp) if f.name not in ("id", "posted", "metadata", "split")]
 
 
 def merged(ops: Sequence[RunOp]) -> RunOp:
@@ -82,7 +84,13 @@ def merged(ops: Sequence[RunOp]) -> RunOp:
     return result
 
 
-def write(session: Session, ops: Iterable[RunOp], *, now: datetime, default_project: UUID | None) -> Touched:
+class NotNewError(Exception):
+    """A run that was taken for new is there already: roll back, and write again with care."""
+
+
+def write(
+    session: Session, ops: Iterable[RunOp], *, now: datetime, default_project: UUID | None, careful: bool
+) -> Touched:
     """Merge the ops into the store and return the buckets that they touch.
 
     The partitions of the ops' days must exist, and today's.
@@ -90,7 +98,11 @@ def write(session: Session, ops: Iterable[RunOp], *, now: datetime, default_proj
     Args:
         ops: in the order in which they came.
         now: when they were received.
+        careful: look whether a posted run is there already. Nearly never it is, so try first without.
         default_project: where an unknown run goes whose ops name no project; needed where there is one.
+
+    Raises:
+        NotNewError: without care only. The transaction is of no use any more.
     """
     by_id: dict[UUID, list[RunOp]] = {}
     for op in ops:
@@ -106,7 +118,7 @@ def write(session: Session, ops: Iterable[RunOp], *, now: datetime, default_proj
     for day in sorted(by_day):
         # In the order of ids, so that two batches that share runs wait for each other instead of dead-locking.
         groups = {run_id: by_id[run_id] for run_id in sorted(by_day[day])}
-        touched |= _write_day(session, day, groups, now=now, default_project=default_project)
+        touched |= _write_day(session, day, groups, now=now, default_project=default_project, careful=careful)
     if placeholders:
         sql.keep_loose_ends(session, [(run_id, run_id, False, homes[run_id]) for run_id in placeholders])
     return touched
@@ -155,9 +167,6 @@ def _find_homes(session: Session, by_id: dict[UUID, list[RunOp]], now: datetime)
     for run_id in homeless:
         row = found.get(run_id)
         homes[run_id] = row.day if row else now.date()
-        for op in by_id[run_id]:
-            if row and op.duration is not None and op.end_time is not None:
-                op.end_time = row.start_time + op.duration
         if row is None and not any(op.posted for op in by_id[run_id]):
             placeholders.add(run_id)
     return homes, placeholders
@@ -214,20 +223,35 @@ def _as_patch(row: Any, day: date) -> RunOp:
 
 
 def _write_day(
-    session: Session, day: date, groups: dict[UUID, list[RunOp]], *, now: datetime, default_project: UUID | None
+    session: Session,
+    day: date,
+    groups: dict[UUID, list[RunOp]],
+    *,
+    now: datetime,
+    default_project: UUID | None,
+    careful: bool,
 ) -> Touched:
-    rows = [_row(merged(group), now, default_project, new=True) for group in groups.values()]
-    inserted = sql.insert_new(session, day, rows)
-    touched = {place for row in rows if row["id"] in inserted for place in _touches(row)}
-    present = [run_id for run_id in groups if run_id not in inserted]
-    if not present:
-        return touched
+    idle = [run_id for run_id, group in groups.items() if not any(op.posted for op in group)]
     # The buckets as they were and as they become: a late post may move a run into another one.
-    for old in sql.lock_rows(session, day, present):
-        if old.is_root:
-            touched.add((old.project_id, minute(old.start_time)))
+    there = {row.id: row for row in sql.lock_rows(session, day, idle)} if idle else {}
+    rows = [
+        _row(merged(group), now, default_project, new=True) for run_id, group in groups.items() if run_id not in there
+    ]
+    if careful:
+        inserted = sql.insert_new(session, day, rows)
+    elif sql.copy_new(session, day, rows):
+        inserted = {row["id"] for row in rows}
+    else:
+        raise NotNewError
+    touched = {place for row in rows if row["id"] in inserted for place in _touches(row)}
+    met = [row["id"] for row in rows if row["id"] not in inserted]
+    there |= {row.id: row for row in sql.lock_rows(session, day, met)} if met else {}
+    if not there:
+        return touched
+    touched |= {(row.project_id, minute(row.start_time)) for row in there.values() if row.is_root}
+    apart = {run_id: _apart(groups[run_id], row.start_time) for run_id, row in sorted(there.items())}
     for fill in (True, False):
-        parts = [[op for op in groups[run_id] if op.posted is fill] for run_id in present]
+        parts = [[op for op in ops if op.posted is fill] for ops in apart.values()]
         changed = [_row(merged(part), now, None, new=False) for part in parts if part]
         starts = {row["id"]: row["trace_start"] for row in changed}
         for new in sql.merge(session, day, changed, fill=fill):
@@ -236,6 +260,18 @@ def _write_day(
             elif new.counts and starts[new.id] is not None:
                 touched.add((new.project_id, minute(starts[new.id])))
     return touched
+
+
+def _apart(group: Sequence[RunOp], start: datetime) -> list[RunOp]:
+    """Return the posts and patches that a group is made of, for a run that started at `start`."""
+    ops: list[RunOp] = []
+    for whole in group:
+        for op in whole.split() if whole.split else [whole]:
+            op.project_id = op.project_id or whole.project_id
+            if op.duration is not None and op.end_time is not None:
+                op.end_time = start + op.duration
+            ops.append(op)
+    return ops
 
 
 def _touches(row: dict[str, Any]) -> Touched:
@@ -262,7 +298,7 @@ def _row(op: RunOp, now: datetime, default_project: UUID | None, *, new: bool) -
         "end_time": op.end_time,
         "status": op.status.value,
         "error": op.error,
-        "tags": None if op.tags is None else sql.TAG_SEPARATOR.join(op.tags),
+        "tags": op.tags,
         "metadata": orjson.dumps(op.metadata).decode(),
         "prompt_tokens": op.prompt_tokens,
         "completion_tokens": op.completion_tokens,

@@ -83,8 +83,8 @@ def upgrade() -> None:
     op.create_index("ix_bucket_changes_project", "bucket_changes", ["project_id", "bucket"], unique=False)
     op.create_table(
         "feedback",
-        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=True),
         sa.Column("trace_id", sa.Uuid(), nullable=True),
         sa.Column("project_id", sa.Uuid(), nullable=True),
@@ -96,10 +96,9 @@ def upgrade() -> None:
         sa.Column("source", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("day", "id", name=op.f("pk_feedback")),
+        sa.PrimaryKeyConstraint("id", "day", name=op.f("pk_feedback")),
         postgresql_partition_by="RANGE (day)",
     )
-    op.create_index("ix_feedback_id", "feedback", ["id"], unique=False)
     op.create_index("ix_feedback_run_id", "feedback", ["run_id"], unique=False)
     op.create_index("ix_feedback_trace_id", "feedback", ["trace_id"], unique=False)
     op.create_table(
@@ -371,8 +370,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "runs",
-        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("trace_id", sa.Uuid(), nullable=False),
         sa.Column("parent_run_id", sa.Uuid(), nullable=True),
         sa.Column("project_id", sa.Uuid(), nullable=False),
@@ -413,10 +412,9 @@ def upgrade() -> None:
         sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_runs_project_id")),
-        sa.PrimaryKeyConstraint("day", "id", name=op.f("pk_runs")),
+        sa.PrimaryKeyConstraint("id", "day", name=op.f("pk_runs")),
         postgresql_partition_by="RANGE (day)",
     )
-    op.create_index("ix_runs_id", "runs", ["id"], unique=False)
     op.create_index(
         "ix_runs_roots", "runs", ["project_id", "start_time"], unique=False, postgresql_where=sa.text("is_root")
     )
@@ -805,7 +803,6 @@ def downgrade() -> None:
     op.drop_table("silences")
     op.drop_index("ix_runs_trace_id", table_name="runs")
     op.drop_index("ix_runs_roots", table_name="runs", postgresql_where=sa.text("is_root"))
-    op.drop_index("ix_runs_id", table_name="runs")
     op.drop_table("runs")
     op.drop_index(
         "uq_monitoring_alerts_open", table_name="monitoring_alerts", postgresql_where=sa.text("state <> 'resolved'")
@@ -827,7 +824,6 @@ def downgrade() -> None:
     op.drop_table("jobs")
     op.drop_index("ix_feedback_trace_id", table_name="feedback")
     op.drop_index("ix_feedback_run_id", table_name="feedback")
-    op.drop_index("ix_feedback_id", table_name="feedback")
     op.drop_table("feedback")
     op.drop_index("ix_bucket_changes_project", table_name="bucket_changes")
     op.drop_table("bucket_changes")

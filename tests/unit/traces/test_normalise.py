@@ -26,13 +26,13 @@ def stamp(at: datetime, run_id: uuid.UUID) -> str:
 
 def op(posted: bool = True, **body: Any) -> RunOp:
     """Return a cleaned run."""
-    return run_op(RawRun(posted, {"id": str(ROOT), **body}), now=NOW).op
+    return run_op([RawRun(posted, {"id": str(ROOT), **body})], now=NOW).op
 
 
 def test_a_dotted_order_alone_tells_day_trace_parent_and_start() -> None:
     """A patch carries little else."""
     order = f"{stamp(NOW - timedelta(days=1), ROOT)}.{stamp(NOW, CHILD)}"
-    child = run_op(RawRun(False, {"id": str(CHILD), "dotted_order": order}), now=NOW).op
+    child = run_op([RawRun(False, {"id": str(CHILD), "dotted_order": order})], now=NOW).op
     assert (child.day, child.start_time, child.trace_start) == (NOW.date(), NOW, NOW - timedelta(days=1))
     assert (child.trace_id, child.parent_run_id, child.is_root) == (ROOT, ROOT, False)
 
@@ -97,7 +97,7 @@ def test_the_clients_own_document_is_left_as_it_was() -> None:
 def test_a_run_without_an_id_is_refused() -> None:
     """There would be nothing to merge it by."""
     with pytest.raises(BadFieldError, match="id"):
-        run_op(RawRun(True, {"name": "x"}), now=NOW)
+        run_op([RawRun(True, {"name": "x"})], now=NOW)
 
 
 def test_a_patch_goes_before_a_post_and_a_later_patch_before_an_earlier_one() -> None:
