@@ -35,6 +35,7 @@ def environment(folder: StateFolder, extra: Mapping[str, str]) -> dict[str, str]
         "PYTHONUNBUFFERED": "1",
         "REMAP_SIGTERM": "SIGQUIT",  # celery: SIGTERM begins the soft shutdown
     }
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # a dozen processes would compile every module at every start
     # Many small processes on few cores: numpy's threads and glibc's arenas would cost memory and win nothing.
     for name, value in {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}.items():
         env.setdefault(name, value)
