@@ -22,9 +22,9 @@ FIRST_AFTER = timedelta(seconds=10)
 """Of live traffic: long enough to see that all is well."""
 BREATH = timedelta(seconds=20)
 """Between two faults at least, so that each has a bad window of its own."""
-PATIENCE = timedelta(seconds=80)
+PATIENCE = timedelta(seconds=110)
 """After so long the next fault comes where the one before was noticed, however far its remedy has got."""
-LIMIT = timedelta(seconds=120)
+LIMIT = timedelta(seconds=150)
 """After so long it comes in any case: a machine too slow to notice must not stop the show."""
 
 
@@ -42,7 +42,7 @@ class Fault:
     """Rollouts of the stories before, by configuration key, and the percentage they should have reached.
 
     A fault makes every metric noisier, and a guard needs longer to be sure of anything in noise: a story that begins
-    while the first stage of another still gathers evidence makes both late.
+    while another still gathers evidence makes both late.
     """
 
 
@@ -58,7 +58,7 @@ FAULTS = (
         "the provider of sonic-2 is overloaded: 4 of 10 calls take too long",
         culprit="provider",
         world={"slow": {"sonic-2": {"share": 0.4, "extra_ms": [260, 400]}}},
-        waits_for={"index.emea": 50},
+        waits_for={"index.emea": 100},
     ),
     Fault(
         3,
@@ -66,7 +66,7 @@ FAULTS = (
         culprit="deploy:release-13",
         deploys={"prompt.b": "v13"},
         world={"released": ["watchlist"]},
-        waits_for={"index.emea": 51, "route.sonic-2": 10},
+        waits_for={"index.emea": 100, "route.sonic-2": 10},
     ),
 )
 

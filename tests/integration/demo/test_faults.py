@@ -103,22 +103,21 @@ def roll(sessions: sessionmaker[Session], app_id: int, key: str, percent: int, s
 def test_the_next_fault_waits_until_the_remedies_are_far_enough(
     sessions: sessionmaker[Session], app_id: int, place: Place, start: datetime
 ) -> None:
-    """The second waits for half of the users, the third for the first story's end and the second's beginning."""
+    """The second waits until the first story's change has reached all, the third for the second's beginning too."""
     watch(sessions, app_id, start)
     one = director(sessions, app_id, place, start)
     one.step(start + FIRST_AFTER)
     at = start + FIRST_AFTER
     date_back(sessions, at)
-    roll(sessions, app_id, "index.emea", 10, RolloutState.RUNNING)
-    assert number(one, at + BREATH) is None
     roll(sessions, app_id, "index.emea", 50, RolloutState.RUNNING)
+    assert number(one, at + BREATH) is None
+    roll(sessions, app_id, "index.emea", 100, RolloutState.HOLDBACK)
     assert number(one, at + BREATH - timedelta(seconds=1)) is None
     assert number(one, at + BREATH) == 2
     assert set(world.read(place.world).slow) == {"sonic-2"}
     date_back(sessions, at)
-    roll(sessions, app_id, "route.sonic-2", 10, RolloutState.RUNNING)
     assert number(one, at + BREATH) is None
-    roll(sessions, app_id, "index.emea", 100, RolloutState.HOLDBACK)
+    roll(sessions, app_id, "route.sonic-2", 10, RolloutState.RUNNING)
     assert number(one, at + BREATH) == 3
     assert world.read(place.world).released == {"watchlist"}
     assert set(world.read(place.world).slow) == {"sonic-2"}, "the demo never mends what it broke"
