@@ -49,7 +49,7 @@ def spread(attributes: Sequence[Attribute], failed: Flags, baseline: Flags) -> S
     failing = [column[y] for column in codes]
     runs = [np.bincount(c, minlength=a.levels) for c, a in zip(codes, attributes, strict=True)]
     fails = [np.bincount(c, minlength=a.levels) for c, a in zip(failing, attributes, strict=True)]
-    singles = [_moments(f.astype(float), n * rate, rate) for f, n in zip(fails, runs, strict=True)]
+    singles = [_moments(f.astype(float), (n * rate).astype(np.float64), rate) for f, n in zip(fails, runs, strict=True)]
     lift = [(f + 4.0) / (n * rate + 4.0) for f, n in zip(fails, runs, strict=True)]
     pairs: list[tuple[float, float]] = []
     for a, b in combinations(range(len(attributes)), 2):

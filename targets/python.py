@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from core.states import CaseOutcome
 from targets.answers import MAX_OUTPUT, Answer, answered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 QUEUES = ("monitoring", "research", "validation", "rollout", "evaluation", "notifications")
 

@@ -98,6 +98,11 @@ class Fleet:
                     child.kill()
         process.wait(30)
 
+    def kill_all(self) -> None:
+        """End everything, the newest first."""
+        for name in reversed(list(self.processes)):
+            self.kill(name)
+
     def enqueue(self, chain: int, **args: object) -> int:
         """Start a chain at its first step."""
         with self.sessions.begin() as session:
@@ -158,7 +163,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
         engine = create_engine(engine_url(postgres.url()), poolclass=NullPool)
         fleet = Fleet(tmp_path, postgres, redis, engine, make_sessions(engine))
-        stack.callback(lambda: [fleet.kill(name) for name in reversed(list(fleet.processes))])
+        stack.callback(fleet.kill_all)
         fleet.start_postgres()
         fleet.start_redis()
         postgres.create_database()

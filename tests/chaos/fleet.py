@@ -34,7 +34,9 @@ def step(job: RunningJob) -> None:
     """Leave a mark and enqueue the next step; die at the point that the arguments name, on the attempts they name."""
     chain, number = int(job.args["chain"]), int(job.args["step"])
     with job.sessions() as session, session.begin():
-        session.execute(text("INSERT INTO executions (chain, step) VALUES (:chain, :step)"), {"chain": chain, "step": number})
+        session.execute(
+            text("INSERT INTO executions (chain, step) VALUES (:chain, :step)"), {"chain": chain, "step": number}
+        )
     point = job.args.get("die")
     dying = point is not None and job.args.get("die_step") == number and job.claim.attempt <= int(job.args["die_times"])
     if dying and point == "before":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+import sys
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psutil
 import pytest
@@ -35,7 +37,7 @@ def test_a_worker_child_killed_at_every_point_of_every_step(fleet: Fleet) -> Non
 
 
 def test_whole_workers_killed_again_and_again(fleet: Fleet) -> None:
-    """kill −9 of the worker with all its children while chains run; leases run out and another takes over."""
+    """SIGKILL of the worker with all its children while chains run; leases run out and another takes over."""
     fleet.start_worker("first")
     for chain in range(CHAINS):
         fleet.enqueue(chain)
@@ -57,7 +59,8 @@ def test_redis_killed_and_wiped_between_two_steps(fleet: Fleet) -> None:
     fleet.until(lambda: len(fleet.marks()) >= CHAINS, "the first step is done everywhere")
     fleet.kill("redis")
     for file in fleet.redis.folder.glob("appendonly*"):
-        file.unlink() if file.is_file() else [part.unlink() for part in file.iterdir()]
+        for part in [file] if file.is_file() else list(file.iterdir()):
+            part.unlink()
     fleet.start_redis()
     fleet.start_worker("the-rest", queues="research,notifications")
     fleet.until(lambda: fleet.done(CHAINS), "all chains are done")
@@ -140,8 +143,6 @@ def test_poison_runs_a_bounded_number_of_times(fleet: Fleet) -> None:
 
 def test_two_beats_make_one_row_a_tick(fleet: Fleet) -> None:
     """Beat is no single point of failure where two of them do no harm."""
-    import sys
-
     for name in ("beat-1", "beat-2"):
         fleet.start(name, [sys.executable, "-m", "celery", "-A", "tests.chaos.beat", "beat", "-l", "INFO"])
     fleet.until(lambda: _ticks(fleet) >= 5, "five ticks")
@@ -151,11 +152,9 @@ def test_two_beats_make_one_row_a_tick(fleet: Fleet) -> None:
         ).all()
     slots = [slot for _, slot in rows]
     assert len(slots) == len(set(slots))
-    from datetime import datetime
-
     times = sorted(datetime.fromisoformat(slot) for slot in slots)
     assert {tick_key("mark", time) for time in times} == {key for key, _ in rows}
-    gaps = {later - earlier for earlier, later in zip(times, times[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in itertools.pairwise(times)}
     assert gaps == {timedelta(seconds=1)}, "no slot is missed"
 
 
@@ -178,5 +177,3 @@ def _open_jobs(fleet: Fleet) -> int:
     with fleet.sessions() as session:
         states = (JobState.QUEUED, JobState.RUNNING)
         return int(session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(states))) or 0)
-
-

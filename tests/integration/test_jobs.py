@@ -85,7 +85,8 @@ def test_a_lost_lease_fences_the_late_worker_off(sessions: sessionmaker[Session]
         assert jobs.claim(session, job_id, owner="quick", now=now, lease=LEASE) is None
     with sessions.begin() as session:
         quick = jobs.claim(session, job_id, owner="quick", now=now + 2 * LEASE, lease=LEASE)
-    assert slow is not None and quick is not None
+    assert slow is not None
+    assert quick is not None
     with sessions.begin() as session, pytest.raises(jobs.LostLeaseError):
         jobs.hold(session, slow)
     with sessions.begin() as session:
@@ -99,7 +100,8 @@ def test_the_redelivery_of_the_same_message_takes_over_at_once(sessions: session
     for attempt in (1, 2):
         with sessions.begin() as session:
             taken = jobs.claim(session, job_id, owner="same-message", now=utc_now(), lease=LEASE)
-        assert taken is not None and taken.attempt == attempt
+        assert taken is not None
+        assert taken.attempt == attempt
 
 
 def test_poison_dies_after_its_attempts_and_can_be_revived(sessions: sessionmaker[Session]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -23,7 +24,7 @@ class Lists:
     def __init__(self) -> None:
         self.sent: list[int] = []
         self.waiting: list[int] = []
-        self.on_publish = lambda job_id: None
+        self.on_publish: Callable[[int], object] = lambda job_id: None
 
     def depth(self, queue: str) -> int:
         """Return how many wait."""
@@ -98,7 +99,7 @@ def test_a_long_queue_backs_off_exponentially(sessions: sessionmaker[Session]) -
 
 def test_the_worker_that_hears_of_a_job_finds_its_row_free(sessions: sessionmaker[Session]) -> None:
     """Lock race: published before COMMIT, the worker met the relay's row lock and the message was dropped."""
-    (job_id,) = add(sessions, 1)
+    add(sessions, 1)
     broker, now, claimed = Lists(), utc_now(), []
     broker.on_publish = lambda job_id: claimed.append(take(sessions, job_id, now))
     run_round(sessions, broker, QUEUE, now)

@@ -10,7 +10,7 @@ from collections import namedtuple
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from core.settings import Settings

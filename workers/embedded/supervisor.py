@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from core.errors import MetamonError
 from workers.embedded import leash
