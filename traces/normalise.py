@@ -270,6 +270,9 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     return {**dict(list(scalars.items())[:METADATA_KEYS]), "metamon_truncated": True}
 
 
+_OWN_USAGE = {"prompt_tokens", "completion_tokens", "total_tokens", "total_cost"}
+
+
 def _usage(body: dict[str, Any], metadata: dict[str, Any], outputs: Any) -> dict[str, Any]:
     """Return tokens and cost from where the SDK and LangChain put them: outputs, else metadata, else the run itself."""
     usage = outputs.get("usage_metadata") if isinstance(outputs, dict) else None
@@ -277,6 +280,8 @@ def _usage(body: dict[str, Any], metadata: dict[str, Any], outputs: Any) -> dict
         usage = metadata.get("usage_metadata")
     if not isinstance(usage, dict):
         usage = _langchain_usage(outputs)
+    if not usage and not _OWN_USAGE & body.keys():
+        return {}  # most runs are no model calls
     prompt = clean.count_or_none(usage.get("input_tokens", usage.get("prompt_tokens", body.get("prompt_tokens"))))
     completion = clean.count_or_none(
         usage.get("output_tokens", usage.get("completion_tokens", body.get("completion_tokens")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -40,7 +41,7 @@ def _moment(value: datetime) -> bytes:
     return _long_field(8, since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds)
 
 
-def _texts(value: list[str] | None) -> bytes:
+def _texts(value: list[str]) -> bytes:
     if not value:
         return _bytes(struct.pack(">iii", 0, 0, _TEXT_OID))
     return _bytes(_array_head(1, 0, _TEXT_OID, len(value), 1) + b"".join(map(_text, value)))
@@ -65,19 +66,18 @@ def copy_rows(session: Session, table: str, kinds: Mapping[str, str], rows: Iter
 
     Args:
         table: where to; the name is ours.
-        kinds: Postgres type by column. A missing text array is an empty one.
+        kinds: Postgres type by column, at least two.
         rows: values by column; JSON as its text.
 
     Returns: False where Postgres refused them, a key that is there already above all; the transaction is void then.
     """
-    fields = [(name, _FORMS[kind], kind == "text[]") for name, kind in kinds.items()]
-    count = _count(len(fields))
+    forms = [_FORMS[kind] for kind in kinds.values()]
+    values = itemgetter(*kinds)
+    count = _count(len(forms))
     chunks = [_SIGNATURE]
     for row in rows:
         chunks.append(count)
-        for name, form, fills in fields:
-            value = row[name]
-            chunks.append(_NULL if value is None and not fills else form(value))
+        chunks += [_NULL if value is None else form(value) for form, value in zip(forms, values(row), strict=True)]
     chunks.append(_END)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, kinds))

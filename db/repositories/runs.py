@@ -298,7 +298,7 @@ def _row(op: RunOp, now: datetime, default_project: UUID | None, *, new: bool) -
         "end_time": op.end_time,
         "status": op.status.value,
         "error": op.error,
-        "tags": op.tags,
+        "tags": (op.tags or []) if new else op.tags,
         "metadata": orjson.dumps(op.metadata).decode(),
         "prompt_tokens": op.prompt_tokens,
         "completion_tokens": op.completion_tokens,
