@@ -248,7 +248,7 @@ def test_every_message_delivered_three_times_changes_nothing(sessions: sessionma
     propose(sessions, app_id, ("sleep_ms", 2))
     work(sessions, times=3)
     with sessions() as session:
-        assert session.scalar(select(func.count()).select_from(ValidationCase)) == 200
+        assert session.scalar(select(func.count()).select_from(ValidationCase)) == 120
         assert session.scalar(select(func.count()).select_from(ValidationResult)) == 1
     assert last_run(sessions).remaining == 0
     assert len(jobs_of(sessions, "rollout.start")) == 1
