@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.research import explain, investigation, record, subject
 from core.settings import settings
 from llm.client import configured
-from traces.embedded import EmbeddedSource
+from traces.select import source_of
 from workers.runner import RunningJob, fleet_task
 
 
@@ -19,7 +19,7 @@ def investigate(job: RunningJob) -> None:
         what, project, end, excluded = subject.read(session, int(job.args["alert_id"]), now=job.now)
     finding = investigation.Finding(None, None)
     if project is not None and investigation.about_runs(what.metric):
-        source = EmbeddedSource(job.sessions, settings().public_url or "")
+        source = source_of(what.source, job.sessions, settings())
         bad, baseline = subject.windows(source, project, what.window_start, end, excluded)
         finding = investigation.investigate(what, bad, baseline)
         period = settings().sweep_period

@@ -49,6 +49,8 @@ class Subject:
     window_start: datetime
     opened_at: datetime
     sla_ms: int
+    source: str = "embedded"
+    """Where the app's runs come from: see `traces.select`."""
     config: Mapping[str, Any] = field(default_factory=dict)
     allowed: Mapping[str, Any] = field(default_factory=dict)
     changes: Sequence[ConfigChange] = ()

@@ -73,6 +73,7 @@ def read(session: Session, alert_id: int, *, now: datetime) -> tuple[Subject, UU
         window_start=alert.window_start,
         opened_at=alert.fired_at or alert.opened_at,
         sla_ms=app.sla_ms,
+        source=app.source,
         config=app.config,
         allowed=app.allowed,
         changes=_changes(session, app.name, alert.window_start, end),

@@ -30,7 +30,7 @@ def test_the_last_exception_of_a_chain_counts() -> None:
     """What was raised in the end is what the app saw."""
     try:
         try:
-            {}["missing"]
+            dict[str, int]()["missing"]
         except KeyError as cause:
             raise RuntimeError("no such company") from cause
     except RuntimeError:

@@ -23,12 +23,13 @@ def traffic(seed: int = 0, n: int = 4000) -> tuple[Columns, np.ndarray[Any, Any]
 
 def fails(rng: np.random.Generator, where: np.ndarray[Any, Any], rate: float = 0.5) -> list[bool]:
     """2 % of all runs fail, and `rate` of those in `where`."""
-    return (rng.random(len(where)) < np.where(where, rate, 0.02)).tolist()
+    return [bool(flag) for flag in rng.random(len(where)) < np.where(where, rate, 0.02)]
 
 
 def holds(columns: Columns, **conditions: str) -> np.ndarray[Any, Any]:
     """Return which runs have these values."""
-    return np.logical_and.reduce([np.array(columns[name]) == value for name, value in conditions.items()])
+    masks = [np.array(columns[name]) == value for name, value in conditions.items()]
+    return np.asarray(np.logical_and.reduce(masks))
 
 
 @pytest.mark.parametrize("conditions", [{"a": "x"}, {"a": "x", "b": "y"}, {"a": "x", "b": "y", "d": "z"}])
