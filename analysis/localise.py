@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import permutations
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import logit
 
+from analysis.cut import Worse, failing_runs
 from analysis.doubt import Doubt
 from analysis.encoding import Attribute, Flags, Reals, encode, leaks_outcome
-from analysis.expected import FLOOR, expected_rate, sigmoid
+from analysis.expected import FLOOR, expected_rate
+from analysis.likelihood import RunLikelihood
 from analysis.onset import onset
 from analysis.slices import MIN_FAILING, Conjunction, Cuboid, Window, add_expected, excess_likelihood, scan
 from analysis.spread import spread
@@ -40,17 +41,8 @@ ALIAS_JACCARD = 0.9
 ALIAS_TOLERANCE = 3.0
 """Nats by which an alias may explain the runs worse and still be preferred for being simpler or new."""
 
-PRIOR = 6.0
-"""Failures, behaving as expected, that the cut of a measurement is shrunk with."""
-
 MULTIPLICITY = 4.0
 """Safety factor on the number of candidates, for the search over shapes of the excess."""
-
-MU_BINS = 48
-RATES = np.array([0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97])
-SHIFTS = np.array(
-    [-3.0, -2.0, -1.5, -1.0, -0.6, -0.3, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0]
-)
 
 Times = Sequence[float] | Sequence[datetime]
 
@@ -91,7 +83,7 @@ def localise(
     times: Times | None = None,
     max_order: int = 3,
     alpha: float = 0.01,
-    worse: Literal["higher", "lower"] | None = None,
+    worse: Worse | None = None,
 ) -> list[Cause]:
     """Find the attribute values whose runs carry the degradation.
 
@@ -124,7 +116,7 @@ def localise(
         return []
     weight = np.where(bad, 4, 1).astype(np.int64)
     encoded = [encode(name, column, weight) for name, column in attributes.items()]
-    failed = _binary(encoded, values, bad, worse)
+    failed = failing_runs(encoded, values, bad, worse)
     if failed is None:
         return []
     encoded = [
@@ -163,14 +155,6 @@ class _Pick:
     conjunction: Conjunction
     aliases: list[Conjunction]
     p_value: float
-
-
-class _Fit(NamedTuple):
-    """What lifting a set of runs explains."""
-
-    gain: float
-    moved: float
-    rates: Reals
 
 
 class _Search:
@@ -228,7 +212,7 @@ class _Search:
         window = Window(self.bad.codes, self.bad.failed, self.null.copy())
         for conjunction in conjunctions:
             inside = window.mask(conjunction)
-            window.expected[inside] = _RunLikelihood(window).gain(inside).rates
+            window.expected[inside] = RunLikelihood(window).gain(inside).rates
         rows = np.flatnonzero(window.expected != self.bad.expected)
         if len(rows):
             change = window.expected[rows] - self.bad.expected[rows]
@@ -238,19 +222,19 @@ class _Search:
     def pick(self, taken: Sequence[Conjunction]) -> _Pick | None:
         """Return the best conjunction that passes the test, or None.
 
-        Where the others moved about as much as the best slice, the degradation is global and the slice a detail of it.
         Where two slices together explain more than the best one, it is the better of the two: the best one alone may
-        be a compromise between them.
+        be a compromise between them. Else, where the others moved about as much as the best slice, the degradation
+        is global and the slice a detail of it.
         """
-        likelihood = _RunLikelihood(self.bad)
+        likelihood = RunLikelihood(self.bad)
         ranked = [entry for entry in self.rank(likelihood) if entry.score > 0 and entry.conjunction not in taken]
         if not ranked:
             return None
-        if ranked[0].conjunction and likelihood.is_everywhere(ranked[0].inside):
-            ranked.sort(key=lambda entry: bool(entry.conjunction))
-        elif (first := self.of_two(ranked, likelihood)) is not None:
+        if (first := self.of_two(ranked, likelihood)) is not None:
             ranked.remove(first)
             ranked.insert(0, first)
+        elif ranked[0].conjunction and likelihood.is_everywhere(ranked[0].inside):
+            ranked.sort(key=lambda entry: bool(entry.conjunction))
         for start in range(min(len(ranked), TRIES)):
             best, aliases = self.prefer(ranked[start:])
             p_value = self.test(best.conjunction, taken)
@@ -258,7 +242,7 @@ class _Search:
                 return _Pick(best.conjunction, aliases, p_value)
         return None
 
-    def rank(self, likelihood: _RunLikelihood) -> list[_Ranked]:
+    def rank(self, likelihood: RunLikelihood) -> list[_Ranked]:
         """Return the shortlist, the best run-level likelihood first."""
         shortlist: list[tuple[float, Cuboid, int]] = []
         for cuboid in self.cuboids:
@@ -276,7 +260,7 @@ class _Search:
         ranked.sort(key=lambda entry: (-entry.score, len(entry.conjunction)))
         return ranked
 
-    def of_two(self, ranked: list[_Ranked], likelihood: _RunLikelihood) -> _Ranked | None:
+    def of_two(self, ranked: list[_Ranked], likelihood: RunLikelihood) -> _Ranked | None:
         """Return the better half of the best pair of slices where it beats the best slice alone, or None."""
         slices = [entry for entry in ranked if entry.conjunction][:PAIRED]
         best, first = ranked[0].score + PAIR_MARGIN, None
@@ -365,77 +349,18 @@ class _Search:
         inside = np.ones(len(self.failed_all), dtype=bool)
         for place, level in conjunction:
             inside &= self.attributes[place].codes == level
-        return onset(self.times[inside], self.failed_all[inside], self.expected_all[inside])
-
-
-class _RunLikelihood:
-    """The likelihood of every run of the bad window, over a histogram of their expected rates.
-
-    Runs of (nearly) the same expected rate are alike, so a slice is two counts per bin, and the fit costs nothing.
-    """
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        eta = logit(window.expected)
-        edges = np.unique(np.quantile(eta, np.linspace(0, 1, MU_BINS + 1)[1:-1]))
-        self.bins = np.searchsorted(edges, eta)
-        size = len(edges) + 1
-        counts = np.maximum(np.bincount(self.bins, minlength=size), 1)
-        self.rate = np.bincount(self.bins, weights=window.expected, minlength=size) / counts
-        self.rate = np.clip(self.rate, FLOOR, 1 - FLOOR)
-        self.size = size
-        # rows: shapes of the excess; the first is "none"
-        extra = 1 - (1 - self.rate) * (1 - RATES[:, None])
-        shift = sigmoid(logit(self.rate) + SHIFTS[:, None])
-        self.shapes = np.clip(np.vstack([self.rate[None, :], extra, shift]), FLOOR, 1 - FLOOR)
-        self.worse = np.concatenate([[True], np.ones(len(RATES), dtype=bool), SHIFTS > 0])
-        self.log_fail, self.log_ok = np.log(self.shapes), np.log1p(-self.shapes)
-        self.all_runs = np.bincount(self.bins, minlength=size)
-        self.all_failed = np.bincount(self.bins[window.failed], minlength=size)
-
-    def gain(self, inside: Flags) -> _Fit:
-        """Return what lifting the runs inside gains, and their fitted rates.
-
-        The others may have moved as a whole too, at the price of one parameter (BIC): a slice must stand out from
-        its surroundings, not only from its past.
-        """
-        inner, outer, others = self._both(inside)
-        best = int(np.argmax(np.where(self.worse, inner, -np.inf)))
-        moved = max(0.0, float(outer.max() - outer[0] - 0.5 * np.log(max(others, 2))))
-        expected = self.window.expected[inside]
-        if best == 0:
-            fitted = expected
-        elif best <= len(RATES):
-            fitted = 1 - (1 - expected) * (1 - RATES[best - 1])
-        else:
-            fitted = sigmoid(logit(expected) + SHIFTS[best - 1 - len(RATES)])
-        return _Fit(float(inner[best] - inner[0]), moved, np.clip(fitted, FLOOR, 1 - FLOOR))
-
-    def _both(self, inside: Flags) -> tuple[Reals, Reals, int]:
-        """Log-likelihood of the runs inside and of the others under every shape, and how many others there are."""
-        runs = np.bincount(self.bins[inside], minlength=self.size)
-        failed = np.bincount(self.bins[inside & self.window.failed], minlength=self.size)
-        others, others_failed = self.all_runs - runs, self.all_failed - failed
-        inner = self.log_fail @ failed + self.log_ok @ (runs - failed)
-        outer = self.log_fail @ others_failed + self.log_ok @ (others - others_failed)
-        return inner, outer, int(others.sum())
-
-    def is_everywhere(self, inside: Flags) -> bool:
-        """Tell whether the runs outside of a slice moved about as much as those inside.
-
-        On either scale: as an extra failure rate at least half as large, or as odds with two thirds of the shift.
-        """
-        inner, outer, others = self._both(inside)
-        if outer.max() - outer[0] <= 0.5 * np.log(max(others, 2)):
-            return False
-        rates, shifts = slice(1, 1 + len(RATES)), slice(1 + len(RATES), None)
-        scales = [(np.concatenate([[0.0], RATES]), rates, 0.5), (np.concatenate([[0.0], SHIFTS]), shifts, 0.67)]
-        for scale, part, share in scales:
-            here = float(scale[int(np.argmax(np.concatenate([inner[:1], inner[part]])))])
-            there = float(scale[int(np.argmax(np.concatenate([outer[:1], outer[part]])))])
-            if here > 0 and there >= share * here:
-                return True
-        return False
+        times = self.times[inside]
+        began = onset(times, self.failed_all[inside], self.expected_all[inside])
+        if began is None or (inside & ~self.bad_all).any():
+            return began
+        # A value that was never there before: where it failed from the start, it began with the deployment, some
+        # time before the first run of it. Runs come at random, so that time is exponential.
+        first = float(times.min())
+        if began[1][0] > float(np.quantile(times, 0.1)):
+            return began
+        gap = (float(times.max()) - first) / max(len(times) - 1, 1)
+        low, middle, high = (first - float(np.log(odds)) * gap for odds in (20, 2, 1 / 0.95))
+        return middle, (low, high)
 
 
 def _check(
@@ -481,45 +406,3 @@ def _take(column: Sequence[Any], rows: np.ndarray[Any, Any]) -> Any:
     if isinstance(column, np.ndarray):
         return column[rows]
     return [column[row] for row in rows.tolist()]
-
-
-THRESHOLDS = (0.5, 0.75, 0.9, 0.97)
-"""Quantiles of the baseline beyond which a measurement counts as bad; the one that tells most is used."""
-
-
-def _binary(
-    attributes: list[Attribute], values: Reals, bad: Flags, worse: Literal["higher", "lower"] | None
-) -> Flags | None:
-    """Return which runs failed. A measurement is cut where the bad window differs most from its baseline."""
-    if np.isin(values, (0.0, 1.0)).all():
-        return values > 0.5
-    best: tuple[float, Flags | None] = (0.0, None)
-    directions = {"higher": (1.0,), "lower": (-1.0,), None: (1.0, -1.0)}[worse]
-    for sign in directions:
-        signed = values * sign
-        for quantile in THRESHOLDS:
-            failed = signed > np.quantile(signed[~bad], quantile)
-            gain = _marginal_gain(attributes, failed, bad)
-            if gain > best[0]:
-                best = (gain, failed)
-    return best[1]
-
-
-def _marginal_gain(attributes: list[Attribute], failed: Flags, bad: Flags) -> float:
-    """Return the best likelihood ratio of "this value fails more than before" over single values and all runs."""
-    gain = 0.0
-    everything = Attribute("", ("",), np.zeros(len(bad), dtype=np.int64))
-    for attribute in [everything, *attributes]:
-        size = attribute.levels
-        now_runs = np.bincount(attribute.codes[bad], minlength=size)
-        now = np.bincount(attribute.codes[bad & failed], minlength=size)
-        base_runs = np.bincount(attribute.codes[~bad], minlength=size) + 2 * PRIOR
-        base = np.bincount(attribute.codes[~bad & failed], minlength=size) + 2 * PRIOR * failed[~bad].mean()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p, q = now / np.maximum(now_runs, 1), base / base_runs
-            value = np.where(p > 0, now * np.log(p / q), 0) + np.where(
-                p < 1, (now_runs - now) * np.log((1 - p) / (1 - q)), 0
-            )
-        value[(p <= q) | ~np.isfinite(value)] = 0
-        gain = max(gain, float(value.max()))
-    return gain
