@@ -15,7 +15,9 @@ from rich.table import Table
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
-out = Console()
+# A pipe has no width: whoever reads it wants a row on one line.
+PIPE_WIDTH = 240
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True)
 
 

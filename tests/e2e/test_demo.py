@@ -2,79 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
-import psutil
 import pytest
+
+from tests.e2e.fleet import Fleet, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-PATIENCE_S = 600
 TRUTHS = [{"region": "emea"}, {"model": "sonic-2"}, {"prompt_version": "v13"}]
 
 
-class Demo:
-    """A running `metamon up --demo --auto-approve`, looked at through the command line as a stranger would."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        self.log = state.parent / "up.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli", "up", "--demo", "--auto-approve", "--state", str(state)],
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-
-    def ask(self, *arguments: str) -> Any:
-        """Return what a command prints with --json."""
-        run = subprocess.run(
-            [sys.executable, "-m", "cli", *arguments, "--json", "--state", str(self.state)],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        if not run.stdout:
-            return []
-        return json.loads(run.stdout)
-
-    def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """Look until the condition holds and return what it returned."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            found = condition()
-            if found:
-                return found
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"waited in vain: {what}\n{self.log.read_text(errors='replace')[-6000:]}")
-            time.sleep(1)
-
-    def proposals(self, *statuses: str) -> list[dict[str, Any]]:
-        """Return proposals in one of the states."""
-        return [proposal for proposal in self.ask("proposals", "list") if proposal["status"] in statuses]
-
-
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo, stopped by Ctrl-C in the end; nothing may stay behind."""
-    demo = Demo(tmp_path_factory.mktemp("a demo") / "state")
-    yield demo
-    family = psutil.Process(demo.process.pid).children(recursive=True) if demo.process.poll() is None else []
-    demo.process.send_signal(signal.SIGINT)
-    demo.process.wait(30)
-    _, alive = psutil.wait_procs(family, timeout=5)
-    for orphan in alive:
-        orphan.kill()
-    assert alive == [], "Ctrl-C left orphans"
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The demo, unattended."""
+    with running(tmp_path_factory.mktemp("a demo") / "state", "--demo", "--auto-approve") as fleet:
+        yield fleet
 
 
-def test_alerts_name_the_injected_causes(demo: Demo) -> None:
+def test_alerts_name_the_injected_causes(demo: Fleet) -> None:
     """Detected and explained: at least two of the three truths stand in a proposal's cause, exactly."""
 
     def named() -> list[dict[str, str]]:
@@ -87,7 +35,7 @@ def test_alerts_name_the_injected_causes(demo: Demo) -> None:
     assert all(alert["trace_urls"] for alert in alerts if alert["metric"] != "volume")
 
 
-def test_a_candidate_that_would_harm_is_blocked(demo: Demo) -> None:
+def test_a_candidate_that_would_harm_is_blocked(demo: Fleet) -> None:
     """Validation stops a longer time-out: the answers come, but beyond the promise."""
     blocked = demo.until(lambda: demo.proposals("blocked"), "a proposal is blocked by validation")[0]
     verdicts = [run for run in demo.ask("validate", "list") if run["proposal_id"] == blocked["id"]]
@@ -95,7 +43,7 @@ def test_a_candidate_that_would_harm_is_blocked(demo: Demo) -> None:
     assert verdicts[0]["cases"] == 100
 
 
-def test_a_candidate_that_harms_live_is_rolled_back(demo: Demo) -> None:
+def test_a_candidate_that_harms_live_is_rolled_back(demo: Fleet) -> None:
     """The golden set did not know the new question; the guard did."""
     demo.until(lambda: demo.proposals("rolled_back"), "a proposal is rolled back")
     back = [rollout for rollout in demo.ask("rollouts", "list") if rollout["state"] == "rolled_back"]
@@ -103,7 +51,7 @@ def test_a_candidate_that_harms_live_is_rolled_back(demo: Demo) -> None:
     assert "fact_accuracy" in back[0]["reason"]
 
 
-def test_a_good_change_arrives_and_its_worth_is_measured(demo: Demo) -> None:
+def test_a_good_change_arrives_and_its_worth_is_measured(demo: Fleet) -> None:
     """10 → 50 → 100 %, then predicted against measured."""
     impact = demo.until(lambda: demo.ask("impact", "list"), "an impact is measured")[0]
     proposal = next(row for row in demo.ask("proposals", "list") if row["id"] == impact["proposal_id"])
@@ -114,7 +62,7 @@ def test_a_good_change_arrives_and_its_worth_is_measured(demo: Demo) -> None:
     assert 0 < low <= impact["measured_pct"] <= high
 
 
-def test_mails_of_every_kind_were_sent(demo: Demo) -> None:
+def test_mails_of_every_kind_were_sent(demo: Fleet) -> None:
     """A critical at once, an hourly roll-up and a digest, each by SMTP."""
 
     def kinds() -> set[str]:
@@ -126,7 +74,7 @@ def test_mails_of_every_kind_were_sent(demo: Demo) -> None:
     assert len(addressed) == len(set(addressed)), "no mail twice"
 
 
-def test_the_fleet_is_well_and_watches_only_the_app(demo: Demo) -> None:
+def test_the_fleet_is_well_and_watches_only_the_app(demo: Fleet) -> None:
     """No dead job, no service down, no alert about ourselves; Flower and the API answer where `status` says."""
     status = demo.ask("status")
     assert status["verdict"] == "ok", status["reasons"]

@@ -51,7 +51,7 @@ def test_a_traced_function_arrives_with_its_children_and_its_usage(
     client.flush()
 
     found = source.runs(
-        project_id(sessions, "fa-ai"), NOW - timedelta(minutes=5), NOW + timedelta(minutes=5), with_payload=True
+        project_id(sessions, "fa-ai"), NOW - timedelta(hours=1), NOW + timedelta(hours=1), with_payload=True
     )
     assert [run.attributes["name"] for run in found] == ["answer"]
     root = found[0]
@@ -76,7 +76,7 @@ def test_an_exception_is_an_error_with_its_text(
     with tracing_context(enabled=True, client=client, project_name="fa-ai"), pytest.raises(TimeoutError):
         answer()
     client.flush()
-    window = (NOW - timedelta(minutes=5), NOW + timedelta(minutes=5))
+    window = (NOW - timedelta(hours=1), NOW + timedelta(hours=1))
     (run,) = source.runs(project_id(sessions, "fa-ai"), *window, only_errors=True)
     assert run.error is not None
     assert "the provider took too long" in run.error
@@ -120,7 +120,7 @@ def test_feedback_is_scored_on_its_trace(
     tree.end(outputs={"a": 1})
     tree.patch()
     client.flush()
-    window = (NOW - timedelta(minutes=5), NOW + timedelta(minutes=5))
+    window = (NOW - timedelta(hours=1), NOW + timedelta(hours=1))
     (run,) = source.runs(project_id(sessions, "fa-ai"), *window)
     assert run.scores == {"fact_accuracy": 0.25, "guardrail_pass": 1.0}
     with sessions() as session:
