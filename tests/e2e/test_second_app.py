@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,9 +64,12 @@ def test_a_second_app_is_detected_and_explained(fleet: Fleet, tmp_path: Path) ->
     }
     shop = subprocess.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
     try:
-        alert = fleet.until(
-            lambda: [alert for alert in fleet.ask("alerts", "list") if alert["kind"] == "error_spike"], "an alert"
-        )[0]
+
+        def fired() -> list[dict[str, Any]]:
+            alerts = fleet.ask("alerts", "list")
+            return [alert for alert in alerts if alert["kind"] == "error_spike" and alert["state"] != "pending"]
+
+        alert = fleet.until(fired, "an alert fires")[0]
         assert (alert["app"], alert["metric"]) == ("shop", "error_rate")
         assert alert["trace_urls"]
         proposal = fleet.until(lambda: fleet.ask("proposals", "list"), "an explanation")[0]

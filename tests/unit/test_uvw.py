@@ -31,6 +31,7 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "a clone"
     folder.mkdir()
     shutil.copy(SCRIPT, folder / "uvw")
+    (folder / ".venv").mkdir()
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:
         found = shutil.which(tool)
@@ -52,6 +53,15 @@ def run(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [clone / "uvw", *arguments], cwd=clone.parent, env={"PATH": str(clone.parent / "bin")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def test_the_first_time_the_environment_is_made_with_its_bytecode(clone: Path) -> None:
+    """A dozen processes would compile the same modules at the same moment otherwise."""
+    put(clone, "uv", UV)
+    assert len(run(clone, "run", "x").stdout.splitlines()) == 1
+    (clone / ".venv").rmdir()
+    first = run(clone, "run", "x").stdout.splitlines()
+    assert [line.partition(" in ")[0] for line in first] == ["uv sync --locked --compile-bytecode", "uv run x"]
 
 
 def test_it_is_executable() -> None:
