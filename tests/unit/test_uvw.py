@@ -85,7 +85,7 @@ def test_a_missing_uv_is_installed_once(clone: Path) -> None:
         done = run(clone, "sync")
         assert (done.returncode, done.stdout) == (0, f"uv sync in {clone} by {clone}/uvw\n"), done.stderr
     assert log.read_text() == "install\n"
-    assert sorted(path.name for path in clone.iterdir()) == [".uv", "uvw"]
+    assert sorted(path.name for path in clone.iterdir()) == [".uv", ".venv", "uvw"]
 
 
 def test_a_failed_installation_leaves_nothing_behind(clone: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_failed_installation_leaves_nothing_behind(clone: Path) -> None:
     done = run(clone, "sync")
     assert done.returncode == 1
     assert "pip could not install uv" in done.stderr
-    assert [path.name for path in clone.iterdir()] == ["uvw"]
+    assert sorted(path.name for path in clone.iterdir()) == [".venv", "uvw"]
 
 
 def test_a_python_without_pip_is_told_what_to_install(clone: Path) -> None:
