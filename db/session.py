@@ -35,7 +35,7 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=10,
         pool_pre_ping=True,  # a restarted Postgres must cost one reconnect, not one failed job
-        connect_args={"application_name": "metamon", "connect_timeout": 5},
+        connect_args={"application_name": "metamon", "connect_timeout": 5, "client_encoding": "utf8"},
     )
 
 

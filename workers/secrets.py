@@ -36,8 +36,6 @@ def make(folder: Path) -> list[str]:
     made = [name for name in wanted if not (folder / name).exists()]
     for name, content in wanted.items():
         _keep(folder / name, content)
-    # Redis drops to a user of its own before it reads its file; the volume is mounted by this stack alone.
-    (folder / "redis.conf").chmod(0o644)
     return made
 
 
