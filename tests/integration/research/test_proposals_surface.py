@@ -86,7 +86,7 @@ def test_show_reads_like_an_incident_review(failing: World) -> None:
     assert "model = sonic-2" in shown
     assert "ProviderTimeout" in shown
     assert "-provider.timeout_ms = 250\n" in shown.replace("  -", "-")
-    assert "Next: metamon validate run --proposal 1 --watch" in shown
+    assert "metamon validate run --proposal 1 --watch" in shown
 
 
 def test_diff_shows_the_change(failing: World) -> None:
