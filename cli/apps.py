@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.actor import actor
+from cli.hints import command
 from cli.output import JsonFlag, err, fail, print_json, print_table
 
 app = typer.Typer(help="The monitored apps: add, set, list.", no_args_is_help=True)
@@ -54,7 +55,8 @@ def add(
         return
     print(f"{record.name} is monitored: its traces are awaited in the project {record.project!r}.")
     if record.source == "embedded":
-        err.print("Next: metamon tokens create --scope ingest --name " + record.name, style="dim")
+        following = command("tokens", "create", "--scope", "ingest", "--name", record.name)
+        err.print(f"Next: {following}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from cli.hints import command
 from cli.output import out, print_table
 from db.queries.validations import ValidationDetail
 
@@ -54,9 +55,11 @@ def print_report(record: ValidationDetail) -> None:
             empty="",
         )
         if len(record.regressed) > SHOWN:
-            out.print(f"… {len(record.regressed) - SHOWN} more: metamon validate show {record.id} --json", markup=False)
+            rest = f"… {len(record.regressed) - SHOWN} more: {command('validate', 'show', str(record.id), '--json')}"
+            out.print(rest, markup=False, highlight=False, soft_wrap=True)
     if record.proposal_id is not None:
-        out.print(f"Next: metamon proposals show {record.proposal_id}", markup=False, highlight=False)
+        following = command("proposals", "show", str(record.proposal_id))
+        out.print(f"Next: {following}", markup=False, highlight=False, soft_wrap=True)
 
 
 def write_junit(path: Path, record: ValidationDetail, cases: Sequence[tuple[str, str | None, str | None]]) -> None:

@@ -185,7 +185,10 @@ def _look(
             alert = book.move(finding, now=end, evidence=lambda finding=finding: evidence(finding))  # type: ignore[misc]
             if end == now and alert is not None and alert.state == "pending" and finding.reading.health is Health.BAD:
                 wait = max(cadence.timing.for_ - finding.reading.bad_for, timedelta(seconds=1))
-                checked.recheck_at = min(filter(None, (checked.recheck_at, now + wait)))
+                # Rounded, so that the checks of one pending minute ask for one and the same later check.
+                grain = cadence.timing.for_ / 8
+                due = floor_time(now + wait + grain, grain)
+                checked.recheck_at = min(filter(None, (checked.recheck_at, due)))
     seen_now = {finding.fingerprint for finding in findings}
     for fingerprint, row in list(book.open.items()):
         if fingerprint not in seen_now:
