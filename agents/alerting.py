@@ -91,6 +91,11 @@ class Book:
         row = self.open.get(fingerprint)
         return row is None or row.state is AlertState.PENDING
 
+    def pending_since(self, fingerprint: str) -> datetime | None:
+        """Return when the trouble of an alert that still waits for its `for_` began; None where none waits."""
+        row = self.open.get(fingerprint)
+        return row.window_start if row is not None and row.state is AlertState.PENDING else None
+
     def move(self, finding: Finding, *, now: datetime, evidence: Callable[[], Evidence]) -> MonitoringAlert | None:
         """Move the finding's alert, opening it where it is new and bad. Returns it, or None where there is none.
 

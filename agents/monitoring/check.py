@@ -172,7 +172,7 @@ def _look(
         ids = roots.worst(runs, EVIDENCE_RUNS)
         return Evidence(tuple(str(run_id) for run_id in ids), tuple(run_url(project.id, run_id) for run_id in ids))
 
-    bench = Bench(history, ends[0], width, stretch, book.is_pending, app.objectives)
+    bench = Bench(history, ends[0], width, stretch, book.is_pending, book.pending_since, app.objectives)
     up_since = _up_since(mark, last_check, now, cadence)
     last_run = roots.last_start(session, project.id, until=now)
     if checked.restated and last_run is not None and last_run < now - cadence.silence:

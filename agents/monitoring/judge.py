@@ -59,6 +59,7 @@ class Bench:
         objectives: the app's own, by metric.
         first_end: end of the first window that is judged: what lies before it may teach.
         stretch: looks the runs up; asked only where the answer matters.
+        pending_since: when the trouble of a waiting alert began, by fingerprint.
     """
 
     history: History
@@ -66,6 +67,7 @@ class Bench:
     width: timedelta
     stretch: StretchOf
     needs_stretch: Callable[[str], bool]
+    pending_since: Callable[[str], datetime | None]
     objectives: Mapping[str, Any] = field(default_factory=dict)
     _by_start: dict[datetime, Counts] = field(default_factory=dict, init=False)
     _rate_refs: dict[tuple[str, int], list[RateReference]] = field(default_factory=dict, init=False)
@@ -195,10 +197,16 @@ class Bench:
         span = end - start
         if not self.needs_stretch(finding.fingerprint):
             return start, span, span
-        found = self.stretch(finding.metric, self._start(end, WINDOWS), end, seen)
+        earliest = self._start(end, WINDOWS)
+        found = self.stretch(finding.metric, earliest, end, seen)
         if found is None:
             return start, span, timedelta()
-        return found.start, span, min(found.end, end) - found.start
+        began, before = found.start, self.pending_since(finding.fingerprint)
+        # Narrow buckets show less of the past than an alert may wait for: a stretch that begins where the view begins
+        # goes on from where the alert saw it begin.
+        if before is not None and before < began <= earliest + self.width / 5:
+            began = before
+        return began, span, min(found.end, end) - began
 
 
 def _plain(finding: Finding, observed: float | None) -> Finding:

@@ -381,6 +381,25 @@ def test_a_short_blip_waits_for_a_look_of_its_own_and_is_dropped(sessions: sessi
     assert jobs(world) == []
 
 
+def test_narrow_buckets_show_less_than_an_alert_waits_for_and_it_fires_all_the_same(
+    sessions: sessionmaker[Session],
+) -> None:
+    """Six buckets of ten seconds are a minute, `for` is two: what was seen before counts on."""
+    narrow = Cadence.of(sweep=timedelta(seconds=10), bucket=timedelta(seconds=10), demo=False)
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW, narrow)
+    fired_after = None
+    for second in range(10, 200, 10):
+        world.add(live(NOW + timedelta(seconds=second - 10), 10, per_second=10, errors=0.35, seed=second))
+        checked = check(world, NOW + timedelta(seconds=second), narrow)
+        if checked.moved.fired:
+            fired_after = second
+            break
+    assert fired_after is not None
+    assert 120 <= fired_after <= 140
+
+
 def test_after_an_outage_of_ours_one_sweep_finds_what_began_meanwhile_and_pages_once(
     sessions: sessionmaker[Session],
 ) -> None:
