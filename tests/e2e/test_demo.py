@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +15,30 @@ import pytest
 from tests.e2e.fleet import Fleet, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+SHOP = """
+import random, sys, time
+from langsmith import traceable
+
+@traceable(name="shop", run_type="chain")
+def answer(question):
+    time.sleep(0.002)
+    if failing and channel == "fax":
+        raise RuntimeError("the fax gateway hung up")
+    return "an answer"
+
+rng = random.Random(7)
+begun = time.monotonic()
+while True:
+    failing = time.monotonic() - begun > 30
+    channel = rng.choice(["web", "mobile", "fax"])
+    attributes = {"channel": channel, "plan": rng.choice(["free", "paid"]), "model": rng.choice(["small", "large"])}
+    try:
+        answer("where is my parcel?", langsmith_extra={"metadata": attributes})
+    except RuntimeError:
+        pass
+    time.sleep(0.05)
+"""
 
 TRUTHS = [{"region": "emea"}, {"model": "sonic-2"}, {"prompt_version": "v13"}]
 
@@ -83,3 +111,40 @@ def test_the_fleet_is_well_and_watches_only_the_app(demo: Fleet) -> None:
     assert httpx.get(status["url"] + "/health").status_code == 200
     assert httpx.get(status["flower_url"] + "/api/workers").status_code == 401
     assert os.stat(demo.state / "fleet.json").st_mode & 0o077 == 0
+
+
+def test_a_second_app_is_detected_and_explained(demo: Fleet, tmp_path: Path) -> None:
+    """An app that knows the SDK and three variables alone starts to fail for one value of one attribute."""
+    demo.tell("apps", "add", "shop", "--sla-ms", "500", "--notify", "ops@shop.example")
+    token = demo.ask("tokens", "create", "--scope", "ingest")["token"]
+    script = tmp_path / "shop.py"
+    script.write_text(SHOP)
+    env = {
+        **os.environ,
+        "LANGSMITH_TRACING": "true",
+        "LANGSMITH_ENDPOINT": demo.ask("status")["url"],
+        "LANGSMITH_API_KEY": token,
+        "LANGSMITH_PROJECT": "shop",
+    }
+    shop = subprocess.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
+    try:
+
+        def fired() -> list[dict[str, Any]]:
+            alerts = demo.ask("alerts", "list")
+            ours = [alert for alert in alerts if alert["app"] == "shop" and alert["kind"] == "error_spike"]
+            return [alert for alert in ours if alert["state"] != "pending"]
+
+        alert = demo.until(fired, "an alert fires")[0]
+        assert alert["metric"] == "error_rate"
+        assert alert["trace_urls"]
+
+        def explained() -> list[dict[str, Any]]:
+            return [proposal for proposal in demo.ask("proposals", "list") if proposal["alert_id"] == alert["id"]]
+
+        proposal = demo.until(explained, "an explanation")[0]
+        assert proposal["cause"]["conditions"] == {"channel": "fax"}
+        # Nothing of this app may be changed by us, so what is proposed is for people to do.
+        assert proposal["change"]["type"] == "code"
+    finally:
+        shop.kill()
+        shop.wait()
