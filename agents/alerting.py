@@ -191,6 +191,13 @@ class Book:
             self._then(f"research:{row.id}", "research.investigate", {"alert_id": row.id})
         if result.notice is Notice.FIRING:
             self._announce("alert_critical", row.id)
+        elif result.notice in (Notice.UPDATE, Notice.REPEAT):
+            number = result.life.notices
+            self._then(
+                f"announce:alert_update:{row.id}.{number}",
+                "notifications.announce",
+                {"event": "alert_update", "subject_id": row.id, "number": number},
+            )
         elif result.notice is Notice.RESOLVED:
             self._announce("alert_resolved", row.id)
 

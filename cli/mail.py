@@ -121,7 +121,8 @@ def test(to: Annotated[str, typer.Option("--to", help="Whom to write to.")]) -> 
     from core.settings import settings
     from core.states import EmailState
     from db.session import session_factory
-    from notifications.deliver import PostponedError, deliver, parse_server
+    from notifications.deliver import deliver
+    from notifications.smtp import PostponedError, parse_server
     from notifications.trial import queue_test
 
     url = settings().smtp_url

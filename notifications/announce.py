@@ -1,12 +1,12 @@
-"""One event, told at once to everybody on the app's list."""
+"""One event, told at once to everybody who wants to hear of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, tzinfo
 from enum import StrEnum
 
-import structlog
 from sqlalchemy.orm import Session
 
 from core.errors import PermanentError
@@ -14,21 +14,20 @@ from core.settings import Settings
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
 from db.models.proposals import ImprovementProposal
-from db.repositories import emails
 from db.repositories.jobs import Claim
-from notifications import gather, render
-from notifications.outbox import listeners, queue, site_of
-from notifications.policy import recipients
+from notifications import alert_mails, gather, render
+from notifications.listeners import listeners
+from notifications.outbox import by_zone, queue, site_of
 from notifications.views import EventView, Rendered
-
-log = structlog.get_logger(__name__)
 
 
 class Event(StrEnum):
-    """What is announced. The subject is an alert for the first two, a proposal for the others."""
+    """What is announced. The subject is an alert, an app for a storm, a proposal for the rest."""
 
     ALERT_CRITICAL = "alert_critical"
+    ALERT_UPDATE = "alert_update"
     ALERT_RESOLVED = "alert_resolved"
+    STORM = "storm"
     APPROVAL_NEEDED = "approval_needed"
     PROPOSAL_BLOCKED = "proposal_blocked"
     ROLLED_BACK = "rolled_back"
@@ -43,137 +42,83 @@ class MissingSubjectError(PermanentError):
     """What the announcement is about does not exist."""
 
 
-KINDS: dict[Event, str] = {
-    Event.ALERT_CRITICAL: "critical",
-    Event.ALERT_RESOLVED: "resolved",
-    Event.APPROVAL_NEEDED: "approval",
-    Event.PROPOSAL_BLOCKED: "blocked",
-    Event.ROLLED_BACK: "rollback",
-    Event.IMPLEMENTED: "implemented",
-}
-
-ABOUT_PROPOSAL: dict[Event, tuple[Callable[[EventView], Rendered], str]] = {
+ABOUT_PROPOSAL: dict[Event, tuple[str, Callable[[EventView], Rendered], str]] = {
     Event.APPROVAL_NEEDED: (
+        "approval",
         render.approval,
-        "Approved, it goes to 10 % of the users first, and a guard takes it back where it harms. "
-        "The approval holds for exactly this change.",
+        "If you approve, 10 % of the users get it first, and a guard takes it back as soon as it does harm. "
+        "Your approval covers exactly this change and no other.",
     ),
     Event.PROPOSAL_BLOCKED: (
+        "blocked",
         render.blocked,
-        "The next proposal for the same cause is validated, where there is one.",
+        "If there is another proposal for the same cause, it is validated now.",
     ),
     Event.ROLLED_BACK: (
+        "rollback",
         render.rolled_back,
-        "The next proposal for the same cause is validated, where there is one.",
+        "If there is another proposal for the same cause, it is validated now.",
     ),
     Event.IMPLEMENTED: (
+        "implemented",
         render.implemented,
-        "It is part of the app's configuration from now on. What it was worth was measured against a hold-back, and "
-        "teaches the next prediction.",
+        "The change is part of the app's configuration now. What it was worth is measured against the users who were "
+        "held back, and makes the next prediction better.",
     ),
 }
+"""By event: kind of the mail, its renderer, and what happens next."""
 
 
 def announce(
-    session: Session, event: str, subject_id: int, *, now: datetime, settings: Settings, parent: Claim | None = None
+    session: Session,
+    event: str,
+    subject_id: int,
+    *,
+    now: datetime,
+    settings: Settings,
+    number: int = 0,
+    parent: Claim | None = None,
 ) -> list[int]:
     """Queue the mails of one event and return their ids; called twice, it queues them once.
 
     Args:
-        subject_id: the alert's id, or the proposal's.
+        subject_id: the alert's id, the app's for a storm, or the proposal's.
+        number: tells updates of one alert apart, and storms of one app.
 
     Raises:
         UnknownEventError: there is no such event.
-        MissingSubjectError: there is no such alert or proposal.
+        MissingSubjectError: there is no such alert, app or proposal.
     """
     try:
         known = Event(event)
     except ValueError:
         raise UnknownEventError(f"{event!r} is not announced; these are: {', '.join(Event)}") from None
-    if known in (Event.ALERT_CRITICAL, Event.ALERT_RESOLVED):
-        alert = session.get(MonitoringAlert, subject_id, with_for_update=True)
-        if alert is None:
-            raise MissingSubjectError(f"there is no alert {subject_id}")
-        app = session.get_one(App, alert.app_id)
-        if known is Event.ALERT_CRITICAL:
-            return _fired(session, app, alert, now=now, settings=settings, parent=parent)
-        return _resolved(session, app, alert, now=now, settings=settings, parent=parent)
-    proposal = session.get(ImprovementProposal, subject_id)
-    if proposal is None:
-        raise MissingSubjectError(f"there is no proposal {subject_id}")
-    app = session.get_one(App, proposal.app_id)
-    return _proposal(session, app, proposal, known, now=now, settings=settings, parent=parent)
-
-
-def _fired(
-    session: Session, app: App, alert: MonitoringAlert, *, now: datetime, settings: Settings, parent: Claim | None
-) -> list[int]:
-    view = EventView(
-        site=site_of(app, settings),
-        now=now,
-        alert=gather.alert_view(alert),
-        next_up="The cause is being looked for among the attributes of these runs. You hear again when a decision "
-        "is needed, or when it is over.",
-    )
-    mail = render.critical(view)
-    made = queue(
-        session,
-        app,
-        event=Event.ALERT_CRITICAL,
-        subject=alert.id,
-        kind=KINDS[Event.ALERT_CRITICAL],
-        to=listeners(app, what=f"alert {alert.id}"),
-        render=lambda _: mail,
-        sender=settings.mail_from,
-        now=now,
-        alert_id=alert.id,
-        parent=parent,
-    )
-    if made and alert.emailed_at is None:
-        alert.emailed_at = now
-    return made
-
-
-def _resolved(
-    session: Session, app: App, alert: MonitoringAlert, *, now: datetime, settings: Settings, parent: Claim | None
-) -> list[int]:
-    firing = {row.recipient: row for row in emails.told(session, alert_id=alert.id, kind=KINDS[Event.ALERT_CRITICAL])}
-    if not firing:
-        log.info("mail.nobody_was_told", app=app.name, alert_id=alert.id)
-    view = EventView(site=site_of(app, settings), now=now, alert=gather.alert_view(alert))
-
-    def reply(recipient: str) -> Rendered:
-        root = firing[recipient]
-        mail = render.resolved(view, base_subject=root.subject)
-        thread = {"In-Reply-To": root.message_id, "References": root.message_id}
-        return Rendered(mail.subject, mail.text, mail.html, {**mail.headers, **thread})
-
-    return queue(
-        session,
-        app,
-        event=Event.ALERT_RESOLVED,
-        subject=alert.id,
-        kind=KINDS[Event.ALERT_RESOLVED],
-        to=recipients(firing)[0],
-        render=reply,
-        sender=settings.mail_from,
-        now=now,
-        alert_id=alert.id,
-        parent=parent,
-    )
+    if known in ABOUT_PROPOSAL:
+        return _proposal(session, subject_id, known, now=now, settings=settings, parent=parent)
+    if known is Event.STORM:
+        app = session.get(App, subject_id)
+        if app is None:
+            raise MissingSubjectError(f"there is no app {subject_id}")
+        return alert_mails.storm(session, app, number=number, now=now, settings=settings, parent=parent)
+    alert = session.get(MonitoringAlert, subject_id, with_for_update=True)
+    if alert is None:
+        raise MissingSubjectError(f"there is no alert {subject_id}")
+    app = session.get_one(App, alert.app_id)
+    if known is Event.ALERT_CRITICAL:
+        return alert_mails.fired(session, app, alert, now=now, settings=settings, parent=parent)
+    if known is Event.ALERT_UPDATE:
+        return alert_mails.updated(session, app, alert, number=number, now=now, settings=settings, parent=parent)
+    return alert_mails.resolved(session, app, alert, now=now, settings=settings, parent=parent)
 
 
 def _proposal(
-    session: Session,
-    app: App,
-    proposal: ImprovementProposal,
-    event: Event,
-    *,
-    now: datetime,
-    settings: Settings,
-    parent: Claim | None,
+    session: Session, proposal_id: int, event: Event, *, now: datetime, settings: Settings, parent: Claim | None
 ) -> list[int]:
-    write, next_up = ABOUT_PROPOSAL[event]
+    proposal = session.get(ImprovementProposal, proposal_id)
+    if proposal is None:
+        raise MissingSubjectError(f"there is no proposal {proposal_id}")
+    app = session.get_one(App, proposal.app_id)
+    kind, write, next_up = ABOUT_PROPOSAL[event]
     rolled = event in (Event.ROLLED_BACK, Event.IMPLEMENTED)
     view = EventView(
         site=site_of(app, settings),
@@ -184,15 +129,18 @@ def _proposal(
         impact=gather.impact_of(session, proposal) if rolled else None,
         next_up=next_up,
     )
-    mail = write(view)
+
+    def in_zone(zone: tzinfo) -> Rendered:
+        return write(replace(view, site=replace(view.site, zone=zone)))
+
     return queue(
         session,
         app,
         event=event,
         subject=proposal.id,
-        kind=KINDS[event],
-        to=listeners(app, what=f"proposal {proposal.id}"),
-        render=lambda _: mail,
+        kind=kind,
+        to=listeners(session, app, kind=kind, what=f"proposal {proposal.id}"),
+        render=by_zone(in_zone),
         sender=settings.mail_from,
         now=now,
         alert_id=proposal.alert_id,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, tzinfo
 
 from sqlalchemy import DateTime, cast, func, or_, select
 from sqlalchemy.orm import Session
@@ -12,18 +13,19 @@ from core.settings import Settings
 from core.states import LIVE_ROLLOUTS, JobState, ProposalStatus, RolloutState
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
-from db.models.evaluation import ImprovementImpact
+from db.models.evaluation import ImprovementImpact, ModelUsage
 from db.models.jobs import Job
 from db.models.metrics import MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout
-from db.repositories import emails
+from db.repositories import addresses, emails
 from db.repositories.jobs import Claim
-from notifications import gather, render, table
-from notifications.outbox import listeners, queue, site_of
+from notifications import gather, render, table, trend, unsubscribe
+from notifications.listeners import Listener, listeners
+from notifications.outbox import queue, site_of
 from notifications.policy import Cadence, checks_due, demo_digest_due, digest_due, zone_of
 from notifications.table import Hour
-from notifications.views import ChecksView, DigestView, QualityView, RolloutView
+from notifications.views import ChecksView, DigestView, QualityView, RolloutView, Site, SpendView
 
 MARK = "mail:digest"
 DAY = timedelta(days=1)
@@ -38,36 +40,76 @@ LISTED = 50
 def flush(
     session: Session, *, now: datetime, cadence: Cadence, settings: Settings, parent: Claim | None = None
 ) -> list[int]:
-    """Queue the digests that are due now and not yet told; returns the new mails' ids. Level-triggered."""
+    """Queue the digests that are due now and not yet told; returns the new mails' ids. Level-triggered.
+
+    A reader's day begins in the reader's own zone: an app with readers in three zones is gathered at three hours.
+    """
     made: list[int] = []
     for app in session.scalars(select(App).where(App.enabled).order_by(App.id)).all():
-        day = due(session, app, now=now, cadence=cadence)
-        if day is None:
+        zones = _zones(session, app)
+        days = {name: due(session, app, now=now, cadence=cadence, zone=zone) for name, zone in zones.items()}
+        if not any(days.values()):
             continue
         mark = emails.lock_mark(session, app.id, MARK, at=now - DAY)
-        if mark.state.get("day") == day.isoformat():
+        told: dict[str, dict[str, str]] = dict(mark.state.get("zones", {}))
+        open_ = {name: day for name, day in days.items() if day and told.get(name, {}).get("day") != day.isoformat()}
+        if not open_:
             continue
-        view = collect(session, app, now=now, day=day, told_until=mark.at, settings=settings)
-        mail = render.digest(view)
-        made += queue(
-            session,
-            app,
-            event="digest",
-            subject=f"{app.id}:{day.isoformat()}",
-            kind="digest",
-            to=listeners(app, what="digest"),
-            render=lambda _, mail=mail: mail,  # type: ignore[misc]
-            sender=settings.mail_from,
-            now=now,
-            parent=parent,
-        )
-        mark.at, mark.state = now, {"day": day.isoformat()}
+        readers = listeners(session, app, kind="digest", what="digest")
+        for name, day in open_.items():
+            local = [reader for reader in readers if str(reader.zone) == name]
+            if local:
+                last = told.get(name, {}).get("at")
+                since = datetime.fromisoformat(last) if last else mark.at
+                made += _tell(session, app, local, day=day, since=since, now=now, settings=settings, parent=parent)
+            told[name] = {"day": day.isoformat(), "at": now.isoformat()}
+        mark.at, mark.state = now, {"zones": told}
     return made
 
 
-def due(session: Session, app: App, *, now: datetime, cadence: Cadence) -> date | None:
-    """Return the local date whose digest this app's readers should have by now, told or not."""
-    zone = zone_of(app.timezone)
+def _zones(session: Session, app: App) -> dict[str, tzinfo]:
+    """Return the zones of the app's readers by name, the app's own among them: a day without readers is told too."""
+    zones = {app.timezone, *(row.timezone for row in addresses.preferences(session, app.id).values() if row.timezone)}
+    known = [zone_of(name) for name in sorted(zones)]
+    return {str(zone): zone for zone in known}
+
+
+def _tell(
+    session: Session,
+    app: App,
+    readers: Sequence[Listener],
+    *,
+    day: date,
+    since: datetime,
+    now: datetime,
+    settings: Settings,
+    parent: Claim | None,
+) -> list[int]:
+    zone = readers[0].zone
+    view = collect(session, app, now=now, day=day, told_until=since, settings=settings, zone=zone)
+    write = render.digest_for(view)
+    key = addresses.signing_key(session, unsubscribe.KEY_NAME)
+    return queue(
+        session,
+        app,
+        event="digest",
+        subject=f"{app.id}:{day.isoformat()}",
+        kind="digest",
+        to=readers,
+        render=lambda reader: write(unsubscribe_url(view.site, app.id, reader.address, key)),
+        sender=settings.mail_from,
+        now=now,
+        parent=parent,
+    )
+
+
+def unsubscribe_url(site: Site, app_id: int, address: str, key: bytes) -> str:
+    """Return the link that stops this reader's digests of this app."""
+    return site.link("unsubscribe/" + unsubscribe.sign(unsubscribe.Wish(app_id, address, "digest"), key))
+
+
+def due(session: Session, app: App, *, now: datetime, cadence: Cadence, zone: tzinfo) -> date | None:
+    """Return the local date whose digest the readers in the zone should have by now, told or not."""
     if cadence.digest_after is None:
         return digest_due(now, zone)
     return demo_digest_due(
@@ -94,7 +136,14 @@ def stories_through(session: Session, app: App) -> bool:
 
 
 def collect(
-    session: Session, app: App, *, now: datetime, day: date, told_until: datetime | None, settings: Settings
+    session: Session,
+    app: App,
+    *,
+    now: datetime,
+    day: date,
+    told_until: datetime | None,
+    settings: Settings,
+    zone: tzinfo | None = None,
 ) -> DigestView:
     """Return one app's day, up to now.
 
@@ -121,7 +170,7 @@ def collect(
     ).all()
     views = sorted((gather.alert_view(row) for row in alerts), key=lambda a: (not a.is_open, -a.severity.rank))
     return DigestView(
-        site=site_of(app, settings),
+        site=site_of(app, settings, zone),
         day=day,
         start=start,
         end=now,
@@ -150,8 +199,28 @@ def collect(
                 .limit(LISTED)
             )
         ),
+        chart=trend.chart(
+            session,
+            app.id,
+            now=now,
+            zone=zone or zone_of(app.timezone),
+            alerts=views,
+            keys=table.score_keys(today),
+            bucket=settings.bucket_width,
+            demo=settings.demo,
+        ),
+        spend=_spend(session, app.id, since=start, until=now),
         history=BASELINE,
     )
+
+
+def _spend(session: Session, app_id: int, *, since: datetime, until: datetime) -> SpendView | None:
+    tokens, cap, pieces = session.execute(
+        select(func.sum(ModelUsage.tokens), func.sum(ModelUsage.token_cap), func.count()).where(
+            ModelUsage.app_id == app_id, ModelUsage.at >= since, ModelUsage.at < until
+        )
+    ).one()
+    return SpendView(tokens, cap, pieces) if pieces else None
 
 
 def _proposals(
@@ -194,19 +263,7 @@ def _hours(session: Session, app_id: int, start: datetime, end: datetime) -> lis
             or_(MetricBucket.bucket < first, MetricBucket.bucket >= covered),
         )
     ).all()
-    return [_hour(row) for row in whole] + [_hour(row) for row in parts]
-
-
-def _hour(row: MetricHour | MetricBucket) -> Hour:
-    return Hour(
-        runs=row.runs,
-        finished=row.finished,
-        errors=row.errors,
-        sla_met=row.sla_met,
-        cost=row.cost,
-        scores=row.scores,
-        latency=row.latency,
-    )
+    return [trend.hour_of(row) for row in whole] + [trend.hour_of(row) for row in parts]
 
 
 def _checks(session: Session, app: App, *, start: datetime, now: datetime, settings: Settings) -> ChecksView:

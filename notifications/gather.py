@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sqlalchemy import select
@@ -12,8 +13,8 @@ from db.models.evaluation import ImprovementImpact
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout, RolloutEvent
 from db.models.validation import ValidationResult
-from notifications.views import AlertView, ImpactView, ProposalView, RolloutView, ValidationView
-from notifications.wording import plain
+from notifications.views import AlertView, ImpactView, Margin, ProposalView, RolloutView, ValidationView
+from notifications.wording import count, plain
 
 REASONS_SHOWN = 6
 STEPS = {
@@ -25,6 +26,8 @@ STEPS = {
     "complete": "completed",
 }
 CASES_SHOWN = 6
+GUARD_LIMIT = 0.05
+"""Relative drop at which the guard takes a change back, where its state does not say."""
 
 
 def alert_view(row: MonitoringAlert) -> AlertView:
@@ -77,7 +80,15 @@ def proposal_view(session: Session, row: ImprovementProposal) -> ProposalView:
         alert_id=row.alert_id,
         alert_title=alert.title if alert else None,
         at=row.updated_at,
+        checked=_checked(validation_view(session, row.id)),
     )
+
+
+def _checked(validation: ValidationView | None) -> str:
+    if validation is None:
+        return ""
+    regressions = count(validation.regressions, "regression") if validation.regressions else "no regression"
+    return f"validated on {count(validation.cases, 'case')}, {regressions}"
 
 
 def validation_view(session: Session, proposal_id: int) -> ValidationView | None:
@@ -118,7 +129,19 @@ def rollout_view(session: Session, row: Rollout, title: str) -> RolloutView:
         reason=row.reason,
         change=change_words(row.change),
         last_step=step_words(step) if step else "",
+        margins=_margins(row.guard),
     )
+
+
+def _margins(guard: dict[str, Any]) -> tuple[Margin, ...]:
+    """Return the guard's estimates, the closest to the limit first; none before it has seen both arms."""
+    limit = float(guard.get("sequential", {}).get("tolerance", GUARD_LIMIT))
+    found = [
+        Margin(metric, float(seen["drop"]), limit)
+        for metric, seen in guard.get("evidence", {}).items()
+        if isinstance(seen, dict) and isinstance(seen.get("drop"), int | float) and math.isfinite(seen["drop"])
+    ]
+    return tuple(sorted(found, key=lambda margin: -margin.drop))
 
 
 def step_words(step: RolloutEvent) -> str:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 
-import structlog
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from db.models.apps import App
 from db.repositories import emails
 from db.repositories.jobs import Claim
-from notifications.policy import mail_key, message_id, recipients, safe_header, zone_of
+from notifications.listeners import Listener
+from notifications.policy import mail_key, message_id, safe_header, zone_of
 from notifications.views import Rendered, Site
 
-log = structlog.get_logger(__name__)
 
-
-def site_of(app: App, settings: Settings) -> Site:
-    """Return where the reader of this app's mails is."""
+def site_of(app: App, settings: Settings, zone: tzinfo | None = None) -> Site:
+    """Return where the reader of this app's mails is: in the zone, or in the app's."""
     return Site(
         app=app.name,
         public_url=public_url(settings),
-        zone=zone_of(app.timezone),
+        zone=zone or zone_of(app.timezone),
         demo=settings.demo,
     )
 
@@ -33,16 +31,17 @@ def public_url(settings: Settings) -> str:
     return (settings.public_url or f"http://{settings.api_host}:{settings.api_port}").rstrip("/")
 
 
-def listeners(app: App, *, what: str) -> list[str]:
-    """Return whom to write to. Nobody is no error, and is said aloud; so is an entry that is no address."""
-    good, bad = recipients(app.notify)
-    for entry in bad:
-        log.warning("mail.bad_address", app=app.name, address=entry[:100], what=what)
-    if not good:
-        log.warning(
-            "mail.no_recipient", app=app.name, what=what, mend=f"metamon apps set {app.name} --notify you@example.com"
-        )
-    return good
+def by_zone(render: Callable[[tzinfo], Rendered]) -> Callable[[Listener], Rendered]:
+    """Return a renderer for listeners that renders once for each zone: for mails that differ in nothing else."""
+    done: dict[str, Rendered] = {}
+
+    def rendered(listener: Listener) -> Rendered:
+        name = str(listener.zone)
+        if name not in done:
+            done[name] = render(listener.zone)
+        return done[name]
+
+    return rendered
 
 
 def queue(
@@ -52,8 +51,8 @@ def queue(
     event: str,
     subject: object,
     kind: str,
-    to: Sequence[str],
-    render: Callable[[str], Rendered],
+    to: Sequence[Listener],
+    render: Callable[[Listener], Rendered],
     sender: str,
     now: datetime,
     alert_id: int | None = None,
@@ -66,20 +65,22 @@ def queue(
         render: the mail for one recipient.
     """
     made: list[int] = []
-    for recipient in to:
-        key = mail_key(event, subject, recipient)
-        mail = render(recipient)
+    for listener in to:
+        key = mail_key(event, subject, listener.address)
+        mail = render(listener)
         email_id = emails.queue_once(
             session,
             key=key,
             kind=kind,
-            recipient=recipient,
+            recipient=listener.address,
             subject=safe_header(mail.subject),
             text=mail.text,
             html=mail.html,
+            chart=mail.chart,
             headers={name: safe_header(value) for name, value in mail.headers.items()},
             message_id=message_id(key, sender=sender, since=app.created_at),
             now=now,
+            not_before=listener.not_before(kind, now),
             app_id=app.id,
             alert_id=alert_id,
             parent=parent,

@@ -102,6 +102,11 @@ def message_id(key: str, *, sender: str, since: datetime) -> str:
     return f"<{digest}@metamon.{domain}>"
 
 
+def content_id(content: bytes) -> str:
+    """Return the Content-ID of a picture, without brackets; made of its bytes, so that rendering stays pure."""
+    return f"{hashlib.sha256(content).hexdigest()[:24]}@metamon"
+
+
 def safe_header(value: str) -> str:
     """Return the value where it is one line.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from core.states import Severity
-from notifications import phrases, scale, wording
+from notifications import chart, phrases, scale, verdict, wording
 from notifications.typeset import EmptyPrintError, subject_of, typeset
 from notifications.views import (
     AlertView,
@@ -14,8 +15,10 @@ from notifications.views import (
     HourlyView,
     ProposalView,
     Rendered,
+    SilenceView,
+    StormView,
 )
-from notifications.wording import NBSP, count, duration, figure
+from notifications.wording import count, duration, figure
 
 Tone = Literal["alarm", "warn", "good", "info"]
 
@@ -27,7 +30,7 @@ TRACES_SHOWN = 3
 def critical(view: EventView) -> Rendered:
     """Return the mail that says something is badly wrong, now."""
     alert = _alert(view)
-    heading = f"{alert.metric} is {figure(alert.metric, alert.observed)}"
+    heading = f"{wording.label(alert.metric)} is {figure(alert.metric, alert.observed)}"
     band = phrases.band(alert)
     if alert.observed is None:
         heading = alert.title
@@ -42,6 +45,35 @@ def critical(view: EventView) -> Rendered:
         view=view,
         heading=heading,
         band=band,
+        since=f"Since {wording.moment(alert.since, view.site.zone)}, seen for {duration(alert.until - alert.since)}.",
+        scale=scale.scale(alert, band),
+        traces=[url for url in alert.trace_urls if view.site.ours(url)][:TRACES_SHOWN],
+    )
+
+
+def updated(view: EventView, *, base_subject: str) -> Rendered:
+    """Return the mail that says in the thread that it got much worse, or that it goes on.
+
+    Args:
+        base_subject: the firing mail's subject: the thread keeps it.
+    """
+    alert = _alert(view)
+    band = phrases.band(alert)
+    value = figure(alert.metric, alert.observed)
+    length = duration(view.now - alert.since)
+    worse = alert.observed is not None and view.before is not None and alert.observed != view.before
+    heading = f"{wording.label(alert.metric)} is now {value}" if worse else f"Still firing after {length}"
+    said = f"You were told {figure(alert.metric, view.before)} before. " if worse else ""
+    return typeset(
+        "critical",
+        view.site,
+        subject=f"Re: {base_subject}",
+        preheader=f"{heading}. {said}",
+        occasion="critical alert, update",
+        view=view,
+        heading=heading,
+        band=band,
+        since=f"{said}It began {wording.moment(alert.since, view.site.zone)}, {length} ago, and goes on.",
         scale=scale.scale(alert, band),
         traces=[url for url in alert.trace_urls if view.site.ours(url)][:TRACES_SHOWN],
     )
@@ -63,7 +95,11 @@ def resolved(view: EventView, *, base_subject: str | None = None) -> Rendered:
         preheader=f"Resolved after {length}.",
         occasion="resolved",
         view=view,
-        heading=f"Resolved: {alert.metric} is back to normal",
+        heading=f"Resolved: {wording.label(alert.metric)} is back to normal",
+        lasted=(
+            f"It lasted {length}, from {wording.moment(alert.since, view.site.zone)} "
+            f"to {wording.clock(alert.resolved_at or view.now, view.site.zone)}."
+        ),
         band=phrases.band(alert),
     )
 
@@ -160,46 +196,115 @@ def hourly(view: HourlyView) -> Rendered:
         heading=said[0].upper() + said[1:],
         tone="alarm" if any(alert.is_open for alert in view.alerts) else "warn" if view.alerts else "info",
         shown=SHOWN,
-        saw=phrases.short,
+        saw=phrases.saw,
         state_of=phrases.state_of(view.site),
     )
 
 
-def digest(view: DigestView) -> Rendered:
-    """Return one app's day: verdict first, then what needs a decision, then the rest."""
-    from notifications.verdict import lead, subject_line, verdict
-
-    heading, tone = verdict(view)
-    sentence = lead(view)
+def storm(view: StormView) -> Rendered:
+    """Return the one mail that stands for many critical alerts. The view must not be empty."""
+    number = count(len(view.alerts), "critical alert")
+    metrics = sorted({wording.label(alert.metric) for alert in view.alerts})
+    said = ", ".join(metrics[:4]) + (f" and {len(metrics) - 4} more" if len(metrics) > 4 else "")
+    length = duration(view.end - view.start)
     return typeset(
-        "digest",
+        "storm",
         view.site,
-        subject=subject_of(view.site, subject_line(view)),
-        preheader=f"{heading}. {sentence}",
-        occasion=f"daily health · {wording.long_date(view.day)}",
-        headers={"List-Unsubscribe": f"<{view.site.link('settings')}>"},
+        subject=subject_of(view.site, f"storm: {number} in {length}"),
+        preheader=f"{number}: {said}",
+        occasion="alert storm",
+        view=view,
+        heading=f"{number} in {length}",
+        lead=f"So many at once usually have one cause. Concerned: {said}. One mail stands for all of them.",
+        next_up="Each alert is being investigated by itself. Further ones are folded in until it is calmer.",
+        shown=SHOWN,
+        saw=phrases.saw,
+        state_of=phrases.state_of(view.site),
+    )
+
+
+def dead_man(view: SilenceView) -> Rendered:
+    """Return the mail that says that nobody is looking: monitoring fell silent."""
+    if view.last_sweep is None:
+        heading, said = "Monitoring has never run", "No sweep was ever done."
+    else:
+        length = duration(view.now - view.last_sweep)
+        heading = f"Monitoring has been silent for {length}"
+        said = f"The last sweep was done {wording.moment(view.last_sweep, view.site.zone)}."
+    return typeset(
+        "dead_man",
+        view.site,
+        subject=subject_of(view.site, heading[0].lower() + heading[1:]),
+        preheader=said,
+        occasion="dead man’s switch",
         view=view,
         heading=heading,
-        tone=tone,
-        lead=sentence,
-        shown=SHOWN,
-        saw=phrases.short,
-        state_of=phrases.state_of(view.site),
-        stage=phrases.stage,
-        next_step=phrases.next_step,
-        alert_tone=lambda alert: (
-            ("alarm" if alert.severity is Severity.CRITICAL else "warn") if alert.is_open else "ink"
-        ),
-        metric_tone=phrases.metric_tone,
-        against=phrases.against,
-        worth=phrases.worth,
-        table=phrases.text_table(view),
-        method=(
-            f"24 h to {wording.clock(view.end, view.site.zone)}, {count(view.runs, 'run')}. Baseline: the "
-            f"{duration(view.history)} before. Grey: the 95{NBSP}% interval includes zero. "
-            f"{view.checks.ran} of {view.checks.due} checks ran."
+        lead=f"{said} It may be silent for {duration(view.limit)}. Until it runs again, nothing would be noticed, "
+        "and no other mail would come. The API sends this one itself, past the fleet.",
+        look_at=(
+            "Is beat alive, and the worker of the queue monitoring?",
+            "Does Redis answer? Does the relay run?",
+            "Is a job of monitoring.sweep dead, or has one been running for long?",
         ),
     )
+
+
+def digest(view: DigestView, *, unsubscribe: str | None = None) -> Rendered:
+    """Return one app's day: verdict first, then what needs a decision, then the rest."""
+    return digest_for(view)(unsubscribe)
+
+
+def digest_for(view: DigestView) -> Callable[[str | None], Rendered]:
+    """Return a renderer of one day for readers who differ in their unsubscribe link alone; the chart is drawn once."""
+    heading, tone = verdict.verdict(view)
+    sentence = verdict.lead(view)
+    picture = chart.draw(view.chart) if view.chart else None
+
+    def write(unsubscribe: str | None) -> Rendered:
+        return typeset(
+            "digest",
+            view.site,
+            subject=subject_of(view.site, verdict.subject_line(view)),
+            preheader=f"{heading}. {sentence}",
+            occasion=f"daily health · {wording.long_date(view.day)}",
+            headers=_list_headers(unsubscribe or view.site.link("settings"), one_click=unsubscribe is not None),
+            chart=picture,
+            caption=chart.caption(view.chart) if view.chart else "",
+            unsubscribe=unsubscribe or "",
+            view=view,
+            heading=heading,
+            tone=tone,
+            lead=sentence,
+            undone=phrases.undone(view),
+            shown=SHOWN,
+            saw=phrases.saw,
+            state_of=phrases.state_of(view.site),
+            stage=phrases.stage,
+            progress=phrases.progress,
+            next_step=phrases.next_step,
+            margins=phrases.margins,
+            because=phrases.because,
+            promise=phrases.promise,
+            alert_tone=lambda alert: (
+                ("alarm" if alert.severity is Severity.CRITICAL else "warn") if alert.is_open else "ink"
+            ),
+            metric_tone=phrases.metric_tone,
+            against=phrases.against,
+            worth=phrases.worth,
+            proven=phrases.proven,
+            table=phrases.text_table(view),
+            method=phrases.method(view),
+        )
+
+    return write
+
+
+def _list_headers(url: str, *, one_click: bool) -> dict[str, str]:
+    """Return the headers of RFC 2369, and of RFC 8058 where its condition holds: the link is https."""
+    headers = {"List-Unsubscribe": f"<{url}>"}
+    if one_click and url.startswith("https://"):
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers
 
 
 def test(view: EventView) -> Rendered:
@@ -236,6 +341,7 @@ def _about_proposal(
         heading=heading,
         lead=lead,
         tone=tone,
+        reason_title="Why it was rolled back" if occasion == "rollback" else "Why",
         action={"label": action[0], "url": view.site.link(action[1])},
         command=command,
         measured=phrases.worth(view.impact) if view.impact else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -16,9 +17,10 @@ from db.models.rollouts import Rollout, RolloutEvent
 from db.repositories import emails
 from db.repositories.jobs import Claim
 from notifications import gather, render
-from notifications.outbox import listeners, queue, site_of
+from notifications.listeners import Listener, listeners
+from notifications.outbox import queue, site_of
 from notifications.policy import Cadence, rollup_slot
-from notifications.views import HourlyView
+from notifications.views import HourlyView, Rendered
 
 MARK = "mail:hourly"
 CATCH_UP = timedelta(hours=24)
@@ -115,15 +117,25 @@ def _tell(
     )
     if view.empty:
         return []
-    mail = render.hourly(view)
+    readers = [
+        reader for reader in listeners(session, app, kind="hourly", what="roll-up") if not _for(view, reader).empty
+    ]
+    written: dict[tuple[str, bool], Rendered] = {}
+
+    def write(reader: Listener) -> Rendered:
+        like = (str(reader.zone), reader.hears("hourly", Severity.HIGH))
+        if like not in written:
+            written[like] = render.hourly(_for(view, reader))
+        return written[like]
+
     made = queue(
         session,
         app,
         event="hourly",
         subject=f"{app.id}:{end.isoformat()}",
         kind="hourly",
-        to=listeners(app, what="roll-up"),
-        render=lambda _: mail,
+        to=readers,
+        render=write,
         sender=settings.mail_from,
         now=now,
         parent=parent,
@@ -132,3 +144,9 @@ def _tell(
         for row in alerts:
             row.emailed_at = now
     return made
+
+
+def _for(view: HourlyView, reader: Listener) -> HourlyView:
+    """Return what of the slot is this reader's, in the reader's zone."""
+    alerts = view.alerts if reader.hears("hourly", Severity.HIGH) else ()
+    return replace(view, alerts=alerts, site=replace(view.site, zone=reader.zone))

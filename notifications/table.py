@@ -85,7 +85,7 @@ def metric_table(day: Sequence[Hour], yesterday: Sequence[Hour], baseline: Seque
     if score is not None:
         delta, low, high = contrast(score, quality(baseline))
         lines.append(MetricView("quality", score.value, contrast(score, quality(yesterday))[0], delta, low, high))
-    lines += [_line(key, *(_scores(hours, key) for hours in (day, yesterday, baseline))) for key in score_keys(day)]
+    lines += [_line(key, *(scores(hours, key) for hours in (day, yesterday, baseline))) for key in score_keys(day)]
     for metric, parts in (
         ("error_rate", [[(h.errors, h.finished) for h in hours] for hours in (day, yesterday, baseline)]),
         ("sla_compliance", [[(h.sla_met, h.finished) for h in hours] for hours in (day, yesterday, baseline)]),
@@ -118,7 +118,7 @@ def quality(hours: Sequence[Hour]) -> Ratio | None:
     parts = {
         "sla_compliance": ratio([(h.sla_met, h.finished) for h in hours]),
         "error_free": ratio([(h.finished - h.errors, h.finished) for h in hours]),
-        **{key: ratio(_scores(hours, key)) for key in ("fact_accuracy", "guardrail_pass")},
+        **{key: ratio(scores(hours, key)) for key in ("fact_accuracy", "guardrail_pass")},
     }
     known = [(QUALITY_WEIGHTS[name], part) for name, part in parts.items() if part is not None]
     weight = sum(share for share, _ in known)
@@ -142,7 +142,8 @@ def _line(
     return MetricView(metric, now.value if now else None, contrast(now, ratio(yesterday))[0], delta, low, high)
 
 
-def _scores(hours: Sequence[Hour], key: str) -> list[tuple[float, float]]:
+def scores(hours: Sequence[Hour], key: str) -> list[tuple[float, float]]:
+    """Return (sum, count) of a feedback key by hour."""
     return [(h.scores[key].get("sum", 0.0), h.scores[key].get("n", 0)) for h in hours if key in h.scores]
 
 

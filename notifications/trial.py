@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from core.settings import Settings
 from db.models.apps import App
-from db.repositories import emails
-from notifications import digest, render
+from db.repositories import addresses, emails
+from notifications import digest, render, unsubscribe
 from notifications.outbox import public_url
 from notifications.policy import check_address, message_id, zone_of
 from notifications.views import EventView, Rendered, Site
@@ -28,15 +28,23 @@ def queue_test(session: Session, to: str, *, now: datetime, settings: Settings) 
     return _add(session, "test", recipient, mail, app_id=None, now=now, settings=settings)
 
 
-def preview_digest(session: Session, app: str, *, now: datetime, settings: Settings) -> Rendered:
-    """Return the digest that the app's readers would get now. Changes nothing.
+def preview_digest(session: Session, app: str, *, now: datetime, settings: Settings, to: str | None = None) -> Rendered:
+    """Return the digest that the app's readers would get now. Tells nobody and marks nothing as told.
+
+    Args:
+        to: whose unsubscribe link it bears; without it the link leads to the settings.
 
     Raises:
         NotFoundError: there is no such app.
     """
     row = _app(session, app)
     day = now.astimezone(zone_of(row.timezone)).date()
-    return render.digest(digest.collect(session, row, now=now, day=day, told_until=None, settings=settings))
+    view = digest.collect(session, row, now=now, day=day, told_until=None, settings=settings)
+    link = None
+    if to is not None:
+        key = addresses.signing_key(session, unsubscribe.KEY_NAME)
+        link = digest.unsubscribe_url(view.site, row.id, to, key)
+    return render.digest(view, unsubscribe=link)
 
 
 def queue_digest(session: Session, app: str, to: str, *, now: datetime, settings: Settings) -> int:
@@ -48,7 +56,7 @@ def queue_digest(session: Session, app: str, to: str, *, now: datetime, settings
     """
     recipient = check_address(to)
     row = _app(session, app)
-    mail = preview_digest(session, app, now=now, settings=settings)
+    mail = preview_digest(session, app, now=now, settings=settings, to=recipient)
     return _add(session, "digest", recipient, mail, app_id=row.id, now=now, settings=settings, deliver=True)
 
 
@@ -80,6 +88,7 @@ def _add(
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
+        chart=mail.chart,
         headers=mail.headers,
         message_id=message_id(key, sender=settings.mail_from, since=now),
         now=now,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Literal
 
 from notifications.views import AlertView, DigestView
-from notifications.wording import change, clock, count, expected, figure
+from notifications.wording import change, clock, count, expected, figure, label
 
 
 def verdict(view: DigestView) -> tuple[str, Literal["alarm", "warn", "good", "info"]]:
@@ -35,12 +36,16 @@ def lead(view: DigestView) -> str:
         said.append(_worst(view, alerts[0]))
         if len(alerts) > 1:
             said.append(f"{count(len(alerts) - 1, 'other alert')} beside it.")
+    if view.decisions:
+        number = len(view.decisions)
+        said.append("One proposal waits for your decision." if number == 1 else f"{number} proposals wait for you.")
     if view.rolled_back:
-        said.append(f"{count(len(view.rolled_back), 'rollout was', 'rollouts were')} rolled back.")
+        number = len(view.rolled_back)
+        said.append("One rollout was rolled back." if number == 1 else f"{number} rollouts were rolled back.")
     if view.runs == 0:
         said.append("No run arrived in 24 hours.")
     elif view.quality is not None:
-        noise = "" if view.quality.delta is None else f" ({_noise(view)} against the day before)"
+        noise = "" if view.quality.delta is None else f" ({_noise(view, ' against the day before')})"
         said.append(f"Quality {figure('quality', view.quality.value)}{noise} over {count(view.runs, 'run')}.")
     else:
         said.append(f"{count(view.runs, 'run')} were watched.")
@@ -65,9 +70,9 @@ def subject_line(view: DigestView) -> str:
     return " · ".join(parts)
 
 
-def _noise(view: DigestView) -> str:
+def _noise(view: DigestView, against: str = "") -> str:
     assert view.quality is not None
-    said = change("quality", view.quality.delta)
+    said = change("quality", view.quality.delta) + against
     return f"{said}, within noise" if view.quality.within_noise else said
 
 
@@ -77,9 +82,25 @@ def _worst(view: DigestView, alert: AlertView) -> str:
         what = alert.title.rstrip(".")
     else:
         band = expected(alert.metric, alert.expected, alert.low, alert.high)
-        what = f"{alert.metric} reached {figure(alert.metric, alert.observed)}" + (
+        what = f"{label(alert.metric)} {_moved(alert)} {figure(alert.metric, alert.observed)}" + (
             f" (expected {band})" if band else ""
         )
     if alert.resolved_at is not None:
-        return f"{what} between {clock(alert.since, zone)} and {clock(alert.resolved_at, zone)}."
-    return f"{what} since {clock(alert.since, zone)} and has not recovered."
+        return f"{what} between {_since(view, alert.since)} and {clock(alert.resolved_at, zone)}."
+    return f"{what} since {_since(view, alert.since)} and has not recovered."
+
+
+def _moved(alert: AlertView) -> str:
+    """Return the verb of an alert's value: which way it went from what is usual."""
+    assert alert.observed is not None
+    if alert.low is not None and alert.observed < alert.low:
+        return "fell to"
+    if alert.high is not None and alert.observed > alert.high:
+        return "rose to"
+    return "reached"
+
+
+def _since(view: DigestView, at: datetime) -> str:
+    """Return the time of day, with the weekday where it was not today or last night."""
+    local = at.astimezone(view.site.zone)
+    return f"{local:%a %H:%M}" if view.end - at > timedelta(hours=20) else f"{local:%H:%M}"

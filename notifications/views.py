@@ -17,6 +17,8 @@ class Rendered:
     text: str
     html: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    chart: bytes | None = None
+    """A PNG that the HTML refers to as `cid:<content_id(chart)>`."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class ProposalView:
     alert_id: int | None = None
     alert_title: str | None = None
     at: datetime | None = None
+    checked: str = ""
+    """What validation said, in a few words: `100 cases, no regression`."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,16 @@ class ValidationView:
     reasons: tuple[str, ...]
     regressed: tuple[tuple[str, str], ...] = ()
     """(case, metric) pairs, the first few."""
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How far one guarded metric is from the limit at which the guard takes the change back."""
+
+    metric: str
+    drop: float
+    """Relative drop of the candidate against the baseline, a fraction; negative where it is better."""
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,8 @@ class RolloutView:
     reason: str | None = None
     change: str = ""
     last_step: str = ""
+    margins: tuple[Margin, ...] = ()
+    """What the guard sees, the closest to its limit first."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +195,32 @@ class ChecksView:
 
 
 @dataclass(frozen=True)
+class ChartView:
+    """One metric over time, beside what is usual."""
+
+    metric: str
+    points: tuple[tuple[datetime, float | None], ...]
+    """Start of the step and its value; None where there was nothing to measure."""
+    step: timedelta
+    zone: tzinfo
+    low: float | None = None
+    high: float | None = None
+    """Where nine of ten hours of the baseline lie."""
+    bad: tuple[tuple[datetime, datetime], ...] = ()
+    """When an alert of this metric was on."""
+
+
+@dataclass(frozen=True)
+class SpendView:
+    """What language models cost us in the day, in tokens."""
+
+    tokens: int
+    cap: int
+    pieces: int
+    """Investigations that asked a model."""
+
+
+@dataclass(frozen=True)
 class EventView:
     """A mail about one event: an alert, or a proposal with what belongs to it."""
 
@@ -189,8 +231,32 @@ class EventView:
     validation: ValidationView | None = None
     rollout: RolloutView | None = None
     impact: ImpactView | None = None
+    before: float | None = None
+    """The alert's value as it was told last."""
     next_up: str | None = None
     """What the system does next, in words."""
+
+
+@dataclass(frozen=True)
+class StormView:
+    """More critical alerts than anybody reads one by one."""
+
+    site: Site
+    start: datetime
+    end: datetime
+    alerts: tuple[AlertView, ...]
+
+
+@dataclass(frozen=True)
+class SilenceView:
+    """Monitoring itself fell silent."""
+
+    site: Site
+    now: datetime
+    last_sweep: datetime | None
+    """None where there never was one."""
+    limit: timedelta
+    """How long it may be silent."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +295,9 @@ class DigestView:
     continuing_alerts: tuple[AlertView, ...] = ()
     metrics: tuple[MetricView, ...] = ()
     impacts: tuple[ImpactView, ...] = ()
+    chart: ChartView | None = None
+    spend: SpendView | None = None
+    """None where no model was asked."""
     history: timedelta = timedelta(days=7)
     """How long the baseline is."""
 

@@ -38,6 +38,7 @@ _LABELS = {
     "error_free": "Error-free",
     "sla_compliance": "SLA compliance",
     "sla_met": "SLA met",
+    "latency_ms": "Latency",
     "latency_p95": "p95 latency",
     "cost_per_1k": "Cost / 1k runs",
     "quality": "Quality score",

@@ -7,7 +7,7 @@ from core.errors import TransientError
 from core.settings import settings
 from notifications import announce as announcing
 from notifications import deliver as delivery
-from notifications import digest, rollup
+from notifications import digest, rollup, smtp
 from notifications.policy import cadence
 from workers.runner import RunningJob, fleet_task
 
@@ -22,6 +22,7 @@ def announce(job: RunningJob) -> None:
             int(job.args["subject_id"]),
             now=job.now,
             settings=settings(),
+            number=int(job.args.get("number", 0)),
             parent=job.claim,
         )
 
@@ -35,7 +36,7 @@ def deliver(job: RunningJob) -> None:
     delivery.deliver(
         job.sessions,
         int(job.args["email_id"]),
-        server=delivery.parse_server(url.get_secret_value()),
+        server=smtp.parse_server(url.get_secret_value()),
         sender=settings().mail_from,
         now=utc_now,
         last_attempt=job.claim.attempt >= job.claim.max_attempts,

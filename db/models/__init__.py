@@ -3,9 +3,9 @@
 from db.models.access import ApiToken, AuditEntry, User
 from db.models.alerts import AlertEvent, MonitoringAlert, Silence
 from db.models.apps import App, Project, Watermark
-from db.models.evaluation import ImprovementImpact, MetaEvaluationRun
+from db.models.evaluation import ImprovementImpact, MetaEvaluationRun, ModelUsage
 from db.models.jobs import Job
-from db.models.mail import Email
+from db.models.mail import Email, MailAddress, MailPreference, SigningKey
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Flag, Rollout, RolloutEvent
@@ -27,14 +27,18 @@ __all__ = [
     "ImprovementProposal",
     "Job",
     "LooseEnd",
+    "MailAddress",
+    "MailPreference",
     "MetaEvaluationRun",
     "MetricBucket",
     "MetricHour",
+    "ModelUsage",
     "MonitoringAlert",
     "Project",
     "Rollout",
     "RolloutEvent",
     "Run",
+    "SigningKey",
     "Silence",
     "User",
     "ValidationCase",

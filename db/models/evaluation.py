@@ -7,7 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Created, Id, Json
+from db.base import Base, BigId, Created, Id, Json
 
 
 class MetaEvaluationRun(Base):
@@ -72,3 +72,20 @@ class ImprovementImpact(Base):
     window_start: Mapped[datetime]
     window_end: Mapped[datetime]
     created_at: Mapped[Created]
+
+
+class ModelUsage(Base):
+    """What a language model was asked on our own behalf: the spend of one investigation."""
+
+    __tablename__ = "model_usage"
+
+    id: Mapped[BigId]
+    app_id: Mapped[int | None] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"))
+    at: Mapped[Created] = mapped_column(index=True)
+    purpose: Mapped[str]
+    """`research`."""
+    model: Mapped[str]
+    calls: Mapped[int]
+    tokens: Mapped[int]
+    token_cap: Mapped[int]
+    """What it might have spent."""

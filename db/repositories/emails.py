@@ -34,6 +34,8 @@ def queue_once(
     headers: Mapping[str, str],
     message_id: str,
     now: datetime,
+    chart: bytes | None = None,
+    not_before: datetime | None = None,
     app_id: int | None = None,
     alert_id: int | None = None,
     parent: Claim | None = None,
@@ -42,6 +44,8 @@ def queue_once(
     """Add a mail and the job that delivers it, or return None where the key exists: deciding twice makes one mail.
 
     Args:
+        chart: a PNG that the HTML shows by `cid:`.
+        not_before: when it may go out; at once where None.
         deliver: False leaves out the job: the caller sends the mail itself.
     """
     statement = (
@@ -55,6 +59,7 @@ def queue_once(
             subject=subject,
             text_body=text,
             html_body=html,
+            chart=chart,
             headers=dict(headers),
             message_id=message_id,
             created_at=now,
@@ -69,6 +74,7 @@ def queue_once(
             key=f"deliver:{email_id}",
             kind=DELIVER,
             args={"email_id": email_id},
+            run_at=not_before,
             max_attempts=DELIVER_ATTEMPTS,
             parent=parent,
         )

@@ -21,6 +21,7 @@ from db.models.mail import Email
 from db.repositories import emails, jobs
 from db.session import engine_url, make_sessions
 from notifications import deliver as delivery
+from notifications import smtp
 from notifications.policy import HeaderInjectionError
 from tests.fakes.smtp import DROP, KEEP_AND_DROP, KEEP_AND_STALL, STALL, ScriptedServer, scripted_server
 from tests.integration.notifications.rows import NOW
@@ -66,7 +67,7 @@ def attempt(
     return delivery.deliver(
         sessions,
         email_id,
-        server=delivery.parse_server(server.url, timeout_s=timeout_s),
+        server=smtp.parse_server(server.url, timeout_s=timeout_s),
         sender=SENDER,
         now=utc_now,
         last_attempt=last_attempt,
@@ -121,7 +122,7 @@ def test_what_may_pass_is_tried_again(
     """4xx anywhere, or a line cut before the message was handed over: back in the queue, then it arrives."""
     email_id = queued(sessions)
     server.tell(command, answer)
-    with pytest.raises(delivery.PostponedError):
+    with pytest.raises(smtp.PostponedError):
         attempt(sessions, email_id, server)
     row = row_of(sessions, email_id)
     assert row.state is EmailState.QUEUED
@@ -162,7 +163,7 @@ def test_a_stalling_server_costs_a_time_out_and_no_mail(
     email_id = queued(sessions)
     server.tell("RCPT", STALL)
     began = utc_now()
-    with pytest.raises(delivery.PostponedError):
+    with pytest.raises(smtp.PostponedError):
         attempt(sessions, email_id, server, timeout_s=0.5)
     assert utc_now() - began < timedelta(seconds=5)
     assert row_of(sessions, email_id).state is EmailState.QUEUED
@@ -171,7 +172,7 @@ def test_a_stalling_server_costs_a_time_out_and_no_mail(
 def test_nobody_listening_is_tried_again(sessions: sessionmaker[Session]) -> None:
     """A refused connection is the server's restart, not the mail's end."""
     email_id = queued(sessions)
-    with pytest.raises(delivery.PostponedError, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(smtp.PostponedError, match=r"127\.0\.0\.1:9"):
         attempt(sessions, email_id, ScriptedServer(url="smtp://127.0.0.1:9"))
     assert row_of(sessions, email_id).state is EmailState.QUEUED
 
@@ -188,7 +189,7 @@ def send_and_die(database: str, email_id: int, url: str) -> None:
     """Send a mail and be killed between the server's 250 and our commit."""
     sessions = make_sessions(create_engine(engine_url(database), poolclass=NullPool))
     delivery._record = lambda *_args, **_named: os.kill(os.getpid(), signal.SIGKILL)
-    delivery.deliver(sessions, email_id, server=delivery.parse_server(url), sender=SENDER, now=utc_now)
+    delivery.deliver(sessions, email_id, server=smtp.parse_server(url), sender=SENDER, now=utc_now)
 
 
 def test_a_sender_killed_after_250_makes_no_second_mail(
@@ -285,15 +286,15 @@ def test_a_line_break_in_a_subject_raises(sessions: sessionmaker[Session]) -> No
 )
 def test_a_wrong_server_url_says_the_rule_and_not_the_password(url: str) -> None:
     """What is printed may end in a log."""
-    with pytest.raises(delivery.BadServerUrlError) as caught:
-        delivery.parse_server(url)
+    with pytest.raises(smtp.BadServerUrlError) as caught:
+        smtp.parse_server(url)
     assert "smtp://user:password@host:port" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
 def test_the_server_url_carries_an_escaped_password() -> None:
     """A password with an @ or a slash is written with percent signs."""
-    server = delivery.parse_server("smtps://ops%40example.com:p%2Fw%40d@mail.example.com")
+    server = smtp.parse_server("smtps://ops%40example.com:p%2Fw%40d@mail.example.com")
     assert (server.host, server.port, server.tls) == ("mail.example.com", 465, True)
     assert (server.user, server.password) == ("ops@example.com", "p/w@d")
 

@@ -13,10 +13,24 @@ from jinja2 import UndefinedError
 
 from core.states import Severity
 from notifications import phrases, render, scale, typeset
+from notifications.policy import content_id
 from notifications.typeset import EmptyPrintError
-from notifications.views import ChecksView, EventView, QualityView, Rendered
+from notifications.views import ChecksView, EventView, ImpactView, QualityView, Rendered
 from notifications.wording import change, duration, figure, percent, plain, span
-from tests.unit.notifications.views import NOW, SITE, alert, digest, event, hourly, proposal, rollout
+from tests.unit.notifications.views import (
+    NOW,
+    SITE,
+    alert,
+    busy,
+    chart,
+    digest,
+    event,
+    hourly,
+    proposal,
+    rollout,
+    silence,
+    storm,
+)
 
 HOSTILE = '<img src=x onerror="alert(1)">\r\nBcc: all@example.com {{ 7 * 7 }} \u202egnp.exe https://evil.example/x'
 
@@ -56,7 +70,15 @@ class Tags(HTMLParser):
 def everything(hostile: str | None = None) -> list[Rendered]:
     """Return one mail of every kind, somebody's text in every field that can carry it."""
     if hostile is None:
-        return [write(event()) for write in EVENTS] + [render.hourly(hourly()), render.digest(digest())]
+        return [
+            *(write(event()) for write in EVENTS),
+            render.updated(event(before=0.86), base_subject="[fa-ai] critical: as it was"),
+            render.storm(storm()),
+            render.dead_man(silence()),
+            render.hourly(hourly()),
+            render.digest(digest()),
+            render.digest(busy(), unsubscribe="https://metamon.example/unsubscribe/token"),
+        ]
     bad_alert = alert(
         metric=hostile, title=hostile, reasons=(hostile,) * 3, trace_urls=(hostile, "https://evil.example/trace")
     )
@@ -68,6 +90,9 @@ def everything(hostile: str | None = None) -> list[Rendered]:
     view = event(site=bad_site, alert=bad_alert, proposal=bad_proposal, rollout=bad_rollout, next_up=hostile)
     return [
         *(write(view) for write in EVENTS),
+        render.updated(replace(view, before=0.86), base_subject="[fa-ai] critical: as it was"),
+        render.storm(storm(site=bad_site, alerts=(bad_alert,) * 8)),
+        render.dead_man(silence(site=bad_site)),
         render.hourly(hourly(site=bad_site, alerts=(bad_alert,), proposals=(bad_proposal,), rollouts=(bad_rollout,))),
         render.digest(
             digest(
@@ -77,6 +102,8 @@ def everything(hostile: str | None = None) -> list[Rendered]:
                 rollouts=(bad_rollout,),
                 rolled_back=(bad_rollout,),
                 blocked=(bad_proposal,),
+                chart=chart(metric=hostile),
+                impacts=(ImpactView(1, hostile, hostile, 1.0, 2.0, 1.0, 3.0, True, 1.0, "holdback"),),
             )
         ),
     ]
@@ -84,15 +111,19 @@ def everything(hostile: str | None = None) -> list[Rendered]:
 
 @pytest.mark.parametrize("hostile", [None, HOSTILE, "x" * 1_000_000])
 def test_every_mail_is_well_formed_and_small(hostile: str | None) -> None:
-    """Tables, text and our links: no image, no script, no form; at most 30 kB whatever went in."""
+    """Tables, text and our links: no script, no form, nothing from elsewhere; about 30 kB whatever went in."""
     for mail in everything(hostile):
         seen = Tags()
         seen.feed(mail.html)
         assert seen.open == []
-        assert not {"script", "img", "form", "iframe", "link", "object", "input"} & set(seen.tags)
+        assert not {"script", "form", "iframe", "link", "object", "input"} & set(seen.tags)
         assert seen.links
-        assert all(link.startswith("https://metamon.example/") for link in seen.links)
-        assert len(mail.html.encode()) <= 30_000
+        ours = ["https://metamon.example/"] + ([f"cid:{content_id(mail.chart)}"] if mail.chart else [])
+        assert all(link.startswith(tuple(ours)) for link in seen.links)
+        assert seen.tags.count("img") == (mail.chart is not None)
+        assert "@import" not in mail.html
+        assert "url(" not in mail.html
+        assert len(mail.html.encode()) <= 32_000
         assert "\r" not in mail.text
         assert max(map(len, mail.text.splitlines())) < 500
 
@@ -100,7 +131,7 @@ def test_every_mail_is_well_formed_and_small(hostile: str | None) -> None:
 def test_hostile_text_stays_text() -> None:
     """Markup is escaped, braces are not evaluated, a line break starts no header, nothing reads backwards."""
     for mail in everything(HOSTILE):
-        assert "<img" not in mail.html
+        assert "<img src=x" not in mail.html
         assert "49" not in mail.subject
         assert "\u202e" not in mail.html + mail.text + mail.subject
         for value in (mail.subject, *mail.headers.values()):
@@ -144,7 +175,8 @@ def test_machines_can_tell_that_a_machine_wrote_it() -> None:
         assert mail.headers["Auto-Submitted"] == "auto-generated"
         assert mail.headers["X-Auto-Response-Suppress"] == "All"
         assert mail.headers["List-Id"] == "fa-ai <fa-ai.metamon>"
-        assert ("List-Unsubscribe" in mail.headers) is (mail.subject == render.digest(digest()).subject)
+        digests = {render.digest(digest()).subject, render.digest(busy()).subject}
+        assert ("List-Unsubscribe" in mail.headers) is (mail.subject in digests)
 
 
 def test_plain_text_stands_alone() -> None:
