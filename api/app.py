@@ -49,9 +49,12 @@ def create_app(sessions: sessionmaker[Session] | None = None) -> FastAPI:
 
 
 def _mount(app: FastAPI) -> None:
-    from api.routes import collector, flags, health
+    from api import watch
+    from api.routes import collector, flags, health, unsubscribe
 
+    app.include_router(watch.router)
     app.include_router(health.router)
+    app.include_router(unsubscribe.router)
     admin = APIRouter(prefix="/api/v1")
     for name in ADMIN_ROUTES:
         admin.include_router(importlib.import_module(f"api.routes.{name}").router, tags=[name])

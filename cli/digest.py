@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.output import JsonFlag, err, print_json
+from cli.output import JsonFlag, err, fail, print_json
 
 app = typer.Typer(help="The daily digest: preview it, send it.", no_args_is_help=True)
 
@@ -17,6 +18,7 @@ AppName = Annotated[str, typer.Option("--app", help="Which app's digest.")]
 def preview(
     app_name: AppName,
     open_: Annotated[bool, typer.Option("--open", help="Open the HTML in a browser.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the HTML, chart included, to a file.")] = None,
     html: Annotated[bool, typer.Option("--html", help="Print the HTML source instead of the text.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -26,28 +28,32 @@ def preview(
     """
     import tempfile
     import webbrowser
-    from pathlib import Path
 
     from core.clock import utc_now
     from core.settings import settings
+    from db.queries.emails import standalone
     from db.session import session_factory
     from notifications.trial import preview_digest
 
     with session_factory()() as session:
         mail = preview_digest(session, app_name, now=utc_now(), settings=settings())
+    page = standalone(mail.html, mail.chart)
     if as_json:
-        print_json({"subject": mail.subject, "text": mail.text, "html": mail.html, "headers": dict(mail.headers)})
+        print_json({"subject": mail.subject, "text": mail.text, "html": page, "headers": dict(mail.headers)})
         return
     if html:
-        print(mail.html, end="")
-    else:
+        print(page, end="")
+    elif out is None:
         print(f"Subject: {mail.subject}\n")
         print(mail.text, end="")
-    if open_:
-        page = Path(tempfile.mkdtemp(prefix="metamon-digest-")) / "digest.html"
-        page.write_text(mail.html, encoding="utf-8")
-        if not webbrowser.open(page.as_uri()):
-            err.print(f"No browser could be started; the page is at {page}", markup=False, highlight=False)
+    if out is not None or open_:
+        file = out or Path(tempfile.mkdtemp(prefix="metamon-digest-")) / "digest.html"
+        try:
+            file.write_text(page, encoding="utf-8")
+        except OSError as error:
+            fail(f"{file} cannot be written: {error.strerror}", code=2)
+        if not open_ or not webbrowser.open(file.absolute().as_uri()):
+            err.print(f"The page is at {file}", markup=False, highlight=False)
 
 
 @app.command()

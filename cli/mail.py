@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.actor import actor
 from cli.output import JsonFlag, err, fail, print_json, print_table
-from core.states import EmailState
+from core.states import EmailState, Severity
 
-app = typer.Typer(help="Every mail: list, show, resend, mark sent, test.", no_args_is_help=True)
+app = typer.Typer(help="Every mail: list, show, resend, test; who hears what.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -25,14 +26,15 @@ def list_(
 
     Example: metamon mail list --state unknown
     """
-    from db.queries.emails import deaf_apps, list_mails
+    from db.queries.addresses import mail_problems
+    from db.queries.emails import list_mails
     from db.session import session_factory
 
     with session_factory()() as session:
         records = list_mails(session, app=app_name, kind=kind, state=state, limit=limit)
-        deaf = deaf_apps(session)
-    for name in deaf:
-        err.print(f"[yellow]Nobody is told about {name}:[/yellow] metamon apps set {name} --notify you@example.com")
+        problems = mail_problems(session)
+    for problem in problems:
+        err.print(f"[yellow]{escape(problem.text)}:[/yellow] {escape(problem.mend)}")
     if as_json:
         print_json(records)
         return
@@ -109,6 +111,79 @@ def mark_sent(mail_id: int) -> None:
     with session_factory().begin() as session:
         emails.mark_sent(session, mail_id, by=actor(), now=utc_now())
     err.print(f"Mail {mail_id} is marked as sent.")
+
+
+@app.command()
+def recipients(
+    app_name: Annotated[str | None, typer.Option("--app", help="Only this app's.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List who is told of which app, and how.
+
+    Example: metamon mail recipients --app fa-ai
+    """
+    from db.queries.addresses import list_recipients
+    from db.session import session_factory
+
+    with session_factory()() as session:
+        records = list_recipients(session, app=app_name)
+    if as_json:
+        print_json(records)
+        return
+    print_table(
+        ["APP", "ADDRESS", "TIMEZONE", "MUTED", "FROM SEVERITY", "QUIET", "BOUNCES", "DISABLED"],
+        [
+            [
+                r.app, r.address, r.timezone, ", ".join(r.muted), r.min_severity.value, r.quiet or "",
+                r.bounces or "", r.disabled_at or "",
+            ]
+            for r in records
+        ],
+        empty="Nobody is told of anything: metamon apps set APP notify=you@example.com",
+    )  # fmt: skip
+
+
+@app.command()
+def wish(
+    address: Annotated[str, typer.Argument(help="Somebody on the app's notify list.")],
+    *,
+    app_name: Annotated[str, typer.Option("--app", help="Of which app.")],
+    timezone: Annotated[str | None, typer.Option(help="Their zone; `app` for the app's.")] = None,
+    mute: Annotated[list[str] | None, typer.Option(help="A kind they can do without; may be repeated.")] = None,
+    unmute: Annotated[list[str] | None, typer.Option(help="A kind they want again.")] = None,
+    min_severity: Annotated[Severity | None, typer.Option(help="Alerts below it are not mailed to them.")] = None,
+    quiet: Annotated[
+        str | None, typer.Option(help="Local hours for critical mail alone: 22:00-07:00, or none.")
+    ] = None,
+) -> None:
+    """Set how somebody wants to hear of an app; `--mute help` names the kinds of mail.
+
+    Example: metamon mail wish ada@example.com --app fa-ai --timezone Asia/Tokyo --quiet 22:00-07:00 --mute hourly
+    """
+    from core.clock import utc_now
+    from db.session import session_factory
+    from notifications import wishes
+
+    with session_factory().begin() as session:
+        wishes.change(
+            session, app_name, address, by=actor(), now=utc_now(), timezone=timezone, mute=mute or (),
+            unmute=unmute or (), min_severity=min_severity, quiet=quiet,
+        )  # fmt: skip
+    err.print(f"Noted: metamon mail recipients --app {app_name}", markup=False, highlight=False)
+
+
+@app.command()
+def enable(address: Annotated[str, typer.Argument(help="An address that bounced and works again.")]) -> None:
+    """Write again to an address that was disabled because it bounced.
+
+    Example: metamon mail enable ada@example.com
+    """
+    from db.repositories import addresses
+    from db.session import session_factory
+
+    with session_factory().begin() as session:
+        addresses.enable(session, address, by=actor())
+    err.print(f"{address} is written to again; check it: metamon mail test --to {address}", markup=False)
 
 
 @app.command()

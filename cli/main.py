@@ -18,7 +18,7 @@ AREAS = {
     "golden": ("cli.golden", "Golden sets: import, list, show, export."),
     "impact": ("cli.impact", "What rolled-out changes were really worth."),
     "jobs": ("cli.jobs", "The durable record of all work: list, show, retry, cancel."),
-    "mail": ("cli.mail", "Every mail: list, show, resend, test."),
+    "mail": ("cli.mail", "Every mail: list, show, resend, test; who hears what."),
     "prompts": ("cli.prompts", "The six prompts: list, show, push, pull."),
     "proposals": ("cli.proposals", "What research proposes: list, show, diff, approve, reject."),
     "rollouts": ("cli.rollouts", "Changes on their way: status, pause, resume, rollback."),

@@ -67,11 +67,11 @@ def draw(view: ChartView) -> bytes:
     image = Image.new("RGBA", (WIDTH * big, HEIGHT * big), (125, 133, 147, 0))
     pen = ImageDraw.Draw(image, "RGBA")
     plot = _Plot(view)
-    if view.low is not None and view.high is not None:
-        pen.rectangle([_big(plot.x(plot.start), plot.y(view.high)), _big(plot.x(plot.end), plot.y(view.low))], BAND)
     for begin, end in view.bad:
         left, right = plot.x(max(begin, plot.start)), plot.x(min(max(end, begin + view.step), plot.end))
         pen.rectangle([_big(left, TOP), _big(right, HEIGHT - BOTTOM)], BAD)
+    if view.low is not None and view.high is not None:
+        pen.rectangle([_big(plot.x(plot.start), plot.y(view.high)), _big(plot.x(plot.end), plot.y(view.low))], BAND)
     for value, text in zip(plot.ticks, _labels(view.metric, plot.ticks), strict=True):
         pen.line([_big(LEFT, plot.y(value)), _big(WIDTH - RIGHT, plot.y(value))], GRID, width=big)
         _write(pen, (LEFT - 12, plot.y(value)), text, "rm", TEXT)

@@ -81,8 +81,8 @@ def margins(rollout: RolloutView) -> str:
 
 
 def because(proposal: ProposalView) -> str:
-    """Return the cause as a sentence."""
-    cause = plain(proposal.root_cause).rstrip(".")
+    """Return the cause as a sentence: its first; when it began and with which errors stands behind the link."""
+    cause = plain(proposal.root_cause).partition(". ")[0].rstrip(".")
     return f"{cause[:1].upper()}{cause[1:]}." if cause else "The cause is not known."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal
 
 from core.states import Severity
@@ -228,7 +229,7 @@ def dead_man(view: SilenceView) -> Rendered:
     if view.last_sweep is None:
         heading, said = "Monitoring has never run", "No sweep was ever done."
     else:
-        length = duration(view.now - view.last_sweep)
+        length = duration(timedelta(minutes=(view.now - view.last_sweep) // timedelta(minutes=1)))
         heading = f"Monitoring has been silent for {length}"
         said = f"The last sweep was done {wording.moment(view.last_sweep, view.site.zone)}."
     return typeset(

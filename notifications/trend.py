@@ -17,9 +17,11 @@ from notifications.table import Hour
 from notifications.views import AlertView, ChartView
 
 HOURS = timedelta(hours=48)
-DEMO_SPAN = timedelta(minutes=5)
+DEMO_SPAN = timedelta(minutes=10)
 BASELINE = timedelta(days=7)
 FEWEST_POINTS = 6
+FEWEST_RUNS = 5
+"""Runs below which the demo's ten seconds are left out: before its traffic begins there is one a minute."""
 FEWEST_BASELINE = 12
 RATES = frozenset({"error_rate", "sla_compliance", "latency_p95", "quality"})
 
@@ -75,8 +77,8 @@ def chart(
     start = end - length
     groups = _groups(session, app_id, start=start, end=end, step=step, demo=demo)
     points = tuple(
-        (at, value_of(metric, groups.get(at, [])) if groups.get(at) else None)
-        for at in (start + step * k for k in range(round(length / step)))
+        (at, value_of(metric, part) if sum(h.runs for h in part) >= (FEWEST_RUNS if demo else 1) else None)
+        for at, part in ((at, groups.get(at, [])) for at in (start + step * k for k in range(round(length / step))))
     )
     while points and points[0][1] is None:
         points = points[1:]

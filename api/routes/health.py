@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from api.auth import Db, Viewer
 from core.clock import utc_now
-from db.queries import fleet
+from db.queries import figures
 
 router = APIRouter()
 
@@ -29,6 +29,8 @@ def health(sessions: Db, response: Response) -> dict[str, str]:
 @router.get("/metrics", response_class=Response)
 def metrics(_: Viewer, sessions: Db) -> Response:
     """Return the fleet's figures in Prometheus' text format."""
+    from workers.queues import QUEUES
+
     with sessions() as session:
-        body = fleet.prometheus(session, now=utc_now())
+        body = figures.prometheus(session, QUEUES, now=utc_now())
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")

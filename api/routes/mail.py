@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Admin, Db, Viewer
 from core.clock import utc_now
-from core.states import EmailState
+from core.states import EmailState, Severity
+from db.queries.addresses import MailProblem, RecipientRecord, list_recipients, mail_problems
 from db.queries.emails import MailContent, MailRecord, list_mails, show_mail
-from db.repositories import emails
+from db.repositories import addresses, emails
+from notifications import wishes
 
 router = APIRouter(prefix="/mail")
 
@@ -31,6 +34,63 @@ def index(
     """List mails, newest first; `before` an id for the next page."""
     with sessions() as session:
         return list_mails(session, app=app, kind=kind, state=state, before=before, limit=limit)
+
+
+@router.get("/problems")
+def problems(_: Viewer, sessions: Db) -> list[MailProblem]:
+    """List what keeps people from hearing, for a banner: apps without a reader, addresses that bounce."""
+    with sessions() as session:
+        return mail_problems(session)
+
+
+@router.get("/recipients")
+def recipients(
+    _: Viewer, sessions: Db, *, app: Annotated[str | None, Query(max_length=200)] = None
+) -> list[RecipientRecord]:
+    """List who is told of which app, and how."""
+    with sessions() as session:
+        return list_recipients(session, app=app)
+
+
+class ChangedWish(BaseModel):
+    """What to change of a reader's wishes; what is not named stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: str = Field(max_length=200)
+    address: str = Field(max_length=254)
+    timezone: str | None = Field(default=None, max_length=100)
+    mute: list[str] = Field(default_factory=list, max_length=20)
+    unmute: list[str] = Field(default_factory=list, max_length=20)
+    min_severity: Severity | None = None
+    quiet: str | None = Field(default=None, max_length=20)
+
+
+class Enabled(BaseModel):
+    """An address to write to again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: str = Field(max_length=254)
+
+
+@router.patch("/recipients")
+def change_wish(changed: ChangedWish, bearer: Admin, sessions: Db) -> list[RecipientRecord]:
+    """Set how a reader wants to hear of an app."""
+    with sessions.begin() as session:
+        given = changed.model_dump(exclude={"app", "address"})
+        wishes.change(session, changed.app, changed.address, by=bearer.actor, now=utc_now(), **given)
+        session.flush()
+        return list_recipients(session, app=changed.app)
+
+
+@router.post("/recipients/enable")
+def enable(given: Enabled, bearer: Admin, sessions: Db) -> list[MailProblem]:
+    """Write again to an address that bounced; returns the problems that are left."""
+    with sessions.begin() as session:
+        addresses.enable(session, given.address, by=bearer.actor)
+        session.flush()
+        return mail_problems(session)
 
 
 @router.get("/{mail_id}")

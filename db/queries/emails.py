@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -37,6 +39,7 @@ class MailContent(MailRecord):
     headers: dict[str, str]
     text: str
     html: str
+    """Stands alone: its chart is in it as a data URI."""
 
 
 def list_mails(
@@ -79,13 +82,16 @@ def show_mail(session: Session, email_id: int) -> MailContent:
         raise NotFoundError(f"there is no mail {email_id}; `metamon mail list` shows what there is")
     row, name = found
     headers = {str(key): str(value) for key, value in row.headers.items()}
-    return MailContent(**_fields(row, name), headers=headers, text=row.text_body, html=row.html_body)
+    html = standalone(row.html_body, row.chart)
+    return MailContent(**_fields(row, name), headers=headers, text=row.text_body, html=html)
 
 
-def deaf_apps(session: Session) -> list[str]:
-    """Return the enabled apps that nobody is told about."""
-    rows = session.execute(select(App.name, App.notify).where(App.enabled).order_by(App.name)).all()
-    return [name for name, notify in rows if not notify]
+def standalone(html: str, chart: bytes | None) -> str:
+    """Return a mail's HTML for a browser: what a mail refers to by `cid:` is put into it."""
+    if chart is None:
+        return html
+    uri = "data:image/png;base64," + base64.b64encode(chart).decode()
+    return re.sub(r"cid:[0-9a-f]+@metamon", uri, html)
 
 
 def _fields(row: Email, app: str | None) -> dict[str, object]:

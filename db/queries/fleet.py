@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from core.states import OPEN_ALERTS, EmailState, JobState
-from db.models.alerts import MonitoringAlert
-from db.models.apps import App
+from core.states import JobState
 from db.models.jobs import Job
-from db.models.mail import Email
 
 
 class QueueRecord(BaseModel):
@@ -71,64 +68,3 @@ def queues(session: Session, names: Iterable[str], *, now: datetime) -> list[Que
 def last_done(session: Session, kind: str) -> datetime | None:
     """Return when a job of this kind was last done."""
     return session.scalar(select(func.max(Job.finished_at)).where(Job.kind == kind, Job.state == JobState.DONE))
-
-
-def prometheus(session: Session, *, now: datetime) -> str:
-    """Return the figures as Prometheus' text exposition (version 0.0.4)."""
-    lines: list[str] = []
-
-    def family(name: str, kind: str, text: str, samples: Iterable[tuple[dict[str, str], float | int | None]]) -> None:
-        lines.append(f"# HELP {name} {text}")
-        lines.append(f"# TYPE {name} {kind}")
-        for labels, value in samples:
-            if value is not None:
-                inner = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
-                lines.append(f"{name}{{{inner}}} {value}" if inner else f"{name} {value}")
-
-    names = session.scalars(select(Job.queue).distinct().order_by(Job.queue)).all()
-    records = queues(session, names, now=now)
-    for field, text in (
-        ("queued", "Jobs that wait"),
-        ("running", "Jobs in a worker's hands"),
-        ("dead", "Jobs out of attempts"),
-        ("oldest_age_s", "Age of the oldest job that is due, seconds"),
-        ("redispatched", "Waiting jobs that were sent more than once"),
-        ("expired_leases", "Running jobs whose worker fell silent"),
-    ):
-        metric = "metamon_jobs_" + field.removesuffix("_s") + ("_seconds" if field.endswith("_s") else "")
-        family(metric, "gauge", text, (({"queue": record.name}, getattr(record, field)) for record in records))
-    tick = last_done(session, "monitoring.sweep")
-    family(
-        "metamon_sweep_age_seconds",
-        "gauge",
-        "Time since the last sweep was done",
-        [({}, (now - tick).total_seconds() if tick else None)],
-    )
-    alerts = session.execute(
-        select(App.name, MonitoringAlert.severity, func.count())
-        .join(App, App.id == MonitoringAlert.app_id)
-        .where(MonitoringAlert.state.in_(OPEN_ALERTS))
-        .group_by(App.name, MonitoringAlert.severity)
-    ).all()
-    family(
-        "metamon_alerts_open",
-        "gauge",
-        "Open alerts",
-        (({"app": app, "severity": severity.value}, count) for app, severity, count in alerts),
-    )
-    mails = dict(
-        session.execute(
-            select(Email.state, func.count()).where(Email.created_at > now - timedelta(days=1)).group_by(Email.state)
-        ).all()
-    )
-    family(
-        "metamon_mails_day",
-        "gauge",
-        "Mails of the past 24 hours",
-        (({"state": state.value}, mails.get(state, 0)) for state in EmailState),
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -20,8 +21,10 @@ from core.states import EmailState, JobState, Scope
 from db.models.access import AuditEntry
 from db.models.jobs import Job
 from db.models.mail import Email
-from db.repositories import emails, jobs, tokens
+from db.repositories import addresses, emails, jobs, tokens
+from notifications import typeset
 from notifications.announce import announce
+from notifications.wishes import BadWishError
 from tests.fakes.smtp import ScriptedServer, scripted_server
 from tests.integration.notifications.rows import NOW, SETTINGS, add_alert, add_app
 from workers.runner import run
@@ -176,7 +179,7 @@ def test_a_person_decides_about_an_unknown_mail(world: World) -> None:
     assert actions == ["mail.resend", "mail.mark_sent"]
 
 
-def test_a_digest_is_previewed_and_sent_by_hand(world: World) -> None:
+def test_a_digest_is_previewed_and_sent_by_hand(world: World, tmp_path: Path) -> None:
     """A preview changes nothing; sending one by hand does not use up the daily one."""
     from cli.digest import app
 
@@ -186,6 +189,12 @@ def test_a_digest_is_previewed_and_sent_by_hand(world: World) -> None:
     assert preview.exit_code == 0
     assert preview.stdout.startswith("Subject: [fa-ai]")
     assert "<table" in world.shell.invoke(app, ["preview", "--app", "fa-ai", "--html"]).stdout
+    page = tmp_path / "digest.html"
+    written = world.shell.invoke(app, ["preview", "--app", "fa-ai", "--out", str(page)])
+    assert (written.exit_code, written.stdout) == (0, "")
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    nowhere = ["preview", "--app", "fa-ai", "--out", str(tmp_path / "no" / "x")]
+    assert world.shell.invoke(app, nowhere).exit_code == 2
     assert world.mails() == []
     for _ in range(2):
         assert world.shell.invoke(app, ["send", "--app", "fa-ai", "--to", "eve@example.com"]).exit_code == 0
@@ -220,3 +229,61 @@ def test_the_api_shows_mails_and_lets_an_admin_decide(world: World) -> None:
         assert client.post(f"/mail/{mail.id}/resend", headers=viewer).status_code == 403
         assert client.post(f"/mail/{mail.id}/resend", headers=admin).json()["state"] == "queued"
         assert "html" not in client.post(f"/mail/{mail.id}/resend", headers=admin).json()
+
+
+def test_wishes_are_set_at_the_shell_and_over_http(world: World) -> None:
+    """Checked, listed, written down who did it; a bounced address is a banner until somebody enables it."""
+    from cli.mail import app
+
+    with world.sessions.begin() as session:
+        add_app(session)
+        for _ in range(2):
+            addresses.bounced(session, "bob@example.com", error="550 gone", now=NOW)
+        admin = {"x-api-key": tokens.create(session, name="admin", scope=Scope.ADMIN, by="test")}
+    wish = ["wish", "Ada@example.com", "--app", "fa-ai", "--timezone", "Asia/Tokyo", "--mute", "hourly"]
+    assert world.shell.invoke(app, [*wish, "--quiet", "22:00-07:00"]).exit_code == 0
+    first, second = json.loads(world.shell.invoke(app, ["recipients", "--json"]).stdout)
+    assert (first["timezone"], first["muted"], first["quiet"]) == ("Asia/Tokyo", ["hourly"], "22:00-07:00")
+    assert (second["bounces"], second["disabled_at"] is not None) == (2, True)
+    for wrong in (["--mute", "news"], ["--timezone", "Mars"], ["--quiet", "late"]):
+        assert isinstance(world.shell.invoke(app, [*wish[:4], *wrong]).exception, BadWishError)
+    stranger = world.shell.invoke(app, ["wish", "eve@example.com", "--app", "fa-ai", "--mute", "digest"])
+    assert isinstance(stranger.exception, NotFoundError)
+    assert "bob@example.com bounced 2 times" in world.shell.invoke(app, ["list"]).stderr
+
+    api = FastAPI()
+    api.state.sessions, api.state.bearers = world.sessions, {}
+    api.include_router(routes.router)
+    with TestClient(api) as client:
+        assert [item["kind"] for item in client.get("/mail/problems", headers=admin).json()] == ["disabled"]
+        assert client.post("/mail/recipients/enable", json={"address": "bob@example.com"}, headers=admin).json() == []
+        changed = client.patch(
+            "/mail/recipients",
+            json={"app": "fa-ai", "address": "ada@example.com", "quiet": "none", "unmute": ["hourly"]},
+            headers=admin,
+        )
+        assert (changed.json()[0]["quiet"], changed.json()[0]["muted"]) == (None, [])
+    with world.sessions() as session:
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert actions == ["mail.disable", "token.create", "mail.prefer", "mail.enable", "mail.prefer"]
+
+
+def test_a_template_with_a_hole_fails_the_job_and_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing variable is a dead job that names it, never half a mail."""
+    with world.sessions.begin() as session:
+        alert_id = add_alert(session, add_app(session)).id
+        jobs.enqueue(
+            session,
+            key="announce",
+            kind="notifications.announce",
+            args={"event": "alert_critical", "subject_id": alert_id},
+        )
+    broken = typeset.environment().from_string("Dear {{ who_is_this }}")
+    monkeypatch.setattr(typeset, "layout", lambda _: broken)
+    world.work()
+    assert world.mails() == []
+    assert world.server.received == []
+    with world.sessions() as session:
+        job = session.scalars(select(Job)).one()
+    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert "'who_is_this' is undefined" in (job.error or "")

@@ -14,7 +14,7 @@ from notifications.policy import BadAddressError, HeaderInjectionError
 from notifications.table import QUALITY_WEIGHTS
 
 YEAR = 2026
-CHECK = timedelta(minutes=10)
+CHECK = timedelta(minutes=5)
 ZONES = [
     "UTC",
     "Europe/Berlin",
