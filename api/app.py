@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
 from api import pages
+from api.stream import Hub
 from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError
 from core.logging import configure_logging
 from core.settings import settings
+from db.session import engine
 
 ADMIN_ROUTES = (
-    "alerts", "apps", "evaluations", "golden", "impact", "jobs", "mail", "metrics_series", "proposals", "rollouts",
-    "status", "tokens", "validations",
+    "alerts", "apps", "evaluations", "events", "golden", "impact", "jobs", "mail", "metrics_series", "overview",
+    "proposals", "rollouts", "session", "status", "tokens", "users", "validations",
 )  # fmt: skip
 
 
@@ -37,15 +42,31 @@ def create_app(sessions: sessionmaker[Session] | None = None) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url="/api/docs",
         redoc_url=None,
+        lifespan=_lifespan,
     )
     app.state.sessions = sessions
     app.state.bearers = {}
+    app.state.live = {}
+    app.state.hub = Hub(lambda: engine_of(sessions))
     _mount(app)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid_problem)
     app.add_exception_handler(MetamonError, _metamon_problem)
     app.add_exception_handler(DBAPIError, _database_problem)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await app.state.hub.close()
+
+
+def engine_of(sessions: sessionmaker[Session] | None) -> Engine:
+    """Return the database behind a session factory; the process' own where None."""
+    bound = engine() if sessions is None else sessions.kw["bind"]
+    assert isinstance(bound, Engine)
+    return bound
 
 
 def _mount(app: FastAPI) -> None:

@@ -1,7 +1,8 @@
-"""Who may call what. Every route but `/health` and `/info` asks for one of these."""
+"""Who may call what. Every route but `/health`, `/info` and signing in asks for one of these."""
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -11,13 +12,20 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.states import Scope
-from db.repositories import tokens
+from db.repositories import tokens, user_sessions
 from db.repositories.tokens import Bearer
+from db.repositories.user_sessions import SignedIn
 from db.session import session_factory
 
 CACHE_SECONDS = 5.0
 """How long a known token is believed without asking the database; also how long a revoked one lives on."""
 CACHE_SIZE = 1000
+
+COOKIE = "metamon_session"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+
+Caller = Bearer | SignedIn
 
 
 def database(request: Request) -> sessionmaker[Session]:
@@ -36,21 +44,29 @@ def _token_of(request: Request) -> str | None:
     return request.headers.get("x-api-key")
 
 
-def requires(scope: Scope) -> Callable[[Request, sessionmaker[Session]], Bearer]:
-    """Return a dependency that lets bearers of the scope through.
+def requires(scope: Scope) -> Callable[[Request, sessionmaker[Session]], Caller]:
+    """Return a dependency that lets callers of the scope through: by a token, or by the cookie of a session.
 
-    It answers 401 where no valid token came, 403 where the token may not do this.
+    It answers 401 where neither is valid, 403 where the caller may not do this, or a write by cookie lacks its proof.
     """
 
-    def check(request: Request, sessions: Db) -> Bearer:
-        token = _token_of(request)
-        if not token:
-            raise HTTPException(
-                401,
-                "a token is needed: send it as `x-api-key` or `Authorization: Bearer`; "
-                "`metamon tokens create` makes one",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+    def check(request: Request, sessions: Db) -> Caller:
+        caller = caller_of(request, sessions)
+        if not caller.scope.allows(scope):
+            raise HTTPException(403, f"this takes the scope {scope.value!r}; yours is {caller.scope.value!r}")
+        return caller
+
+    return check
+
+
+def caller_of(request: Request, sessions: sessionmaker[Session]) -> Caller:
+    """Return who calls; a token goes before a cookie.
+
+    Raises:
+        HTTPException: 401 nobody, 403 a write by cookie without `X-CSRF-Token`.
+    """
+    token = _token_of(request)
+    if token:
         bearer = _known(request, sessions, token)
         if bearer is None:
             raise HTTPException(
@@ -58,11 +74,22 @@ def requires(scope: Scope) -> Callable[[Request, sessionmaker[Session]], Bearer]
                 "this token is unknown or revoked; `metamon tokens create` makes a new one",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if not bearer.scope.allows(scope):
-            raise HTTPException(403, f"this takes the scope {scope.value!r}; the token has {bearer.scope.value!r}")
         return bearer
-
-    return check
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        raise HTTPException(
+            401,
+            "sign in, or send a token as `x-api-key` or `Authorization: Bearer`; `metamon tokens create` makes one",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    with sessions.begin() as session:
+        person = user_sessions.find(session, cookie, now=utc_now())
+    if person is None:
+        raise HTTPException(401, "the session is over: sign in again", headers={"WWW-Authenticate": "Bearer"})
+    proof = request.headers.get("x-csrf-token", "")
+    if request.method not in SAFE and not hmac.compare_digest(proof.encode(), person.csrf_token.encode()):
+        raise HTTPException(403, "a write by cookie carries `X-CSRF-Token`; `GET /api/v1/session` tells it")
+    return person
 
 
 def _known(request: Request, sessions: sessionmaker[Session], token: str) -> Bearer | None:
@@ -82,7 +109,7 @@ def _known(request: Request, sessions: sessionmaker[Session], token: str) -> Bea
     return bearer
 
 
-Ingest = Annotated[Bearer, Depends(requires(Scope.INGEST))]
-Viewer = Annotated[Bearer, Depends(requires(Scope.VIEWER))]
-Reviewer = Annotated[Bearer, Depends(requires(Scope.REVIEWER))]
-Admin = Annotated[Bearer, Depends(requires(Scope.ADMIN))]
+Ingest = Annotated[Caller, Depends(requires(Scope.INGEST))]
+Viewer = Annotated[Caller, Depends(requires(Scope.VIEWER))]
+Reviewer = Annotated[Caller, Depends(requires(Scope.REVIEWER))]
+Admin = Annotated[Caller, Depends(requires(Scope.ADMIN))]

@@ -70,6 +70,13 @@ class Screen:
             f"  Mail    {folder.mail if plan.smtp_port else 'goes out by the configured server'}",
             f"  Logs    {folder.logs}",
         ]
+        if first := _first_admin():
+            from db.repositories.users import FIRST_ADMIN
+
+            lines.append(
+                f"\nSign in as {FIRST_ADMIN} with the password {first}\n"
+                f"It is shown this once; {command('users')} adds people and changes passwords."
+            )
         if self.demo:
             lines.append(
                 f"\nDemo cadence: a sweep every {settings['sweep_seconds']:g} s, buckets of "
@@ -87,6 +94,16 @@ class Screen:
 
         out.print()
         follow(session_factory(), out, self.stop, command=command, since=self.begun_at)
+
+
+def _first_admin() -> str | None:
+    """Make somebody who can sign in where nobody can; return the password."""
+    from cli.actor import actor
+    from db.repositories import users
+    from db.session import session_factory
+
+    with session_factory().begin() as session:
+        return users.first_admin(session, by=actor())
 
 
 def up(

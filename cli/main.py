@@ -23,6 +23,7 @@ AREAS = {
     "proposals": ("cli.proposals", "What research proposes: list, show, diff, approve, reject."),
     "rollouts": ("cli.rollouts", "Changes on their way: status, pause, resume, rollback."),
     "tokens": ("cli.tokens", "Tokens for apps and for the API."),
+    "users": ("cli.users", "Who may sign in: create, list, set-role, set-password, disable."),
     "validate": ("cli.validate", "Candidate against baseline on a golden set."),
 }
 

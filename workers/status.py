@@ -88,6 +88,11 @@ def read(values: Settings, sessions: Sessions | None, *, now: datetime) -> Statu
     )  # fmt: skip
 
 
+def service_reasons(values: Settings, now: datetime) -> list[str]:
+    """Return what speaks against the embedded fleet's processes; nothing where there is none."""
+    return _service_reasons(StateFolder(values.state).running(), now)
+
+
 def _service_reasons(fleet: FleetRecord | None, now: datetime) -> list[str]:
     reasons = []
     for service in fleet.services if fleet else []:

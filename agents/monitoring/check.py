@@ -150,7 +150,7 @@ def _look(
 ) -> None:
     width = cadence.bucket
     ends = judged_ends(last_check, now, width)
-    history = _history(session, app.id, first_end=ends[0], now=now, width=width)
+    history = load_history(session, app.id, first_end=ends[0], now=now, width=width)
     silenced = alerts.silences_of(session, app.id, now=now)
     book = Book(session, app.id, timing=cadence.timing, silenced=silenced, parent=parent)
 
@@ -221,7 +221,8 @@ def _up_since(mark: Watermark, last_check: datetime | None, now: datetime, caden
     return datetime.fromisoformat(mark.state["up_since"])
 
 
-def _history(session: Session, app_id: int, *, first_end: datetime, now: datetime, width: timedelta) -> History:
+def load_history(session: Session, app_id: int, *, first_end: datetime, now: datetime, width: timedelta) -> History:
+    """Return the past that judgements from `first_end` until `now` compare with."""
     first_window = floor_time(first_end, width) - WINDOWS * width
     since = floor_time(first_window, HOUR)
     recent = buckets.recent(session, app_id, since=since, latency_since=first_window)

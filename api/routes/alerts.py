@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.auth import Db, Reviewer, Viewer
+from api.paging import Cursor, Limit
 from core.clock import utc_now
 from core.states import AlertState, Severity
 from db.queries.alerts import AlertDetail, AlertRecord, SilenceRecord, list_alerts, list_silences, show_alert
+from db.queries.paging import Page, page
 from db.repositories import alerts
 
 router = APIRouter()
@@ -45,13 +48,18 @@ def index(
     state: AlertState | None = None,
     severity: Severity | None = None,
     only_open: bool = False,
-    before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> list[AlertRecord]:
-    """List alerts, newest first; `before` an id for the next page."""
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[AlertRecord]:
+    """List alerts, newest first."""
     with sessions() as session:
-        return list_alerts(
-            session, app=app, state=state, severity=severity, only_open=only_open, before=before, limit=limit
+        return page(
+            lambda key, n: list_alerts(
+                session, app=app, state=state, severity=severity, only_open=only_open, key=key, limit=n
+            ),
+            cursor=cursor,
+            limit=limit,
+            key=lambda alert: (alert.id,),
         )
 
 
@@ -73,10 +81,22 @@ def acknowledge(alert_id: SmallId, bearer: Reviewer, sessions: Db) -> AlertDetai
 
 
 @router.get("/silences")
-def silences(_: Viewer, sessions: Db, app: Annotated[str | None, Query(max_length=200)] = None) -> list[SilenceRecord]:
+def silences(
+    _: Viewer,
+    sessions: Db,
+    app: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[SilenceRecord]:
     """List the silences in force."""
     with sessions() as session:
-        return list_silences(session, now=utc_now(), app=app)
+        return page(
+            lambda key, n: list_silences(session, now=utc_now(), app=app, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda silence: (silence.fingerprint is not None, silence.ends_at, silence.id),
+            kinds=(bool, datetime, int),
+        )
 
 
 @router.post("/silences", status_code=201)

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.apps import add_app, change_app
 from api.auth import Admin, Db, Viewer
+from api.paging import Cursor, Limit
 from db.queries.apps import AppRecord, get_app, list_apps
+from db.queries.paging import Page, page
 from db.repositories.apps import DuplicateAppError
 
 router = APIRouter(prefix="/apps")
@@ -33,10 +35,16 @@ class ChangedApp(BaseModel):
 
 
 @router.get("")
-def index(_: Viewer, sessions: Db) -> list[AppRecord]:
-    """List all apps."""
+def index(_: Viewer, sessions: Db, cursor: Cursor = None, limit: Limit = 100) -> Page[AppRecord]:
+    """List apps by name."""
     with sessions() as session:
-        return list_apps(session)
+        return page(
+            lambda key, n: list_apps(session, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda app: (app.name,),
+            kinds=(str,),
+        )
 
 
 @router.get("/{name}")

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from api.auth import Db, Viewer
+from api.paging import Cursor, Limit, SmallId
 from db.queries import evaluations
 from db.queries.evaluations import EvaluationDetail, EvaluationRecord
+from db.queries.paging import Page, page
 
 router = APIRouter(prefix="/evaluations")
 
 
 @router.get("")
 def list_evaluations(
-    sessions: Db, _: Viewer, app: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 60
-) -> list[EvaluationRecord]:
+    sessions: Db,
+    _: Viewer,
+    app: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 60,
+) -> Page[EvaluationRecord]:
     """List days, the latest first."""
     with sessions() as session:
-        return evaluations.list_evaluations(session, app=app, limit=limit)
+        return page(
+            lambda key, n: evaluations.list_evaluations(session, app=app, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda record: (record.day, record.app),
+            kinds=(date, str),
+        )
 
 
 @router.get("/{evaluation_id}")
-def show_evaluation(evaluation_id: int, sessions: Db, _: Viewer) -> EvaluationDetail:
+def show_evaluation(evaluation_id: SmallId, sessions: Db, _: Viewer) -> EvaluationDetail:
     """Show one day with its comparisons."""
     with sessions() as session:
         return evaluations.show_evaluation(session, evaluation_id)

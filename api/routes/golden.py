@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api.auth import Db, Reviewer, Viewer
+from api.paging import Cursor, Limit, SmallId
 from core.errors import MetamonError
 from db.queries.golden import (
     GoldenCaseRecord,
@@ -17,6 +18,7 @@ from db.queries.golden import (
     list_sets,
     show_set,
 )
+from db.queries.paging import Page, page
 from db.repositories import golden
 from targets.golden import parse_lines
 
@@ -30,25 +32,44 @@ class TooLargeError(MetamonError):
 
 
 @router.get("")
-def index(_: Viewer, sessions: Db, app: str | None = None) -> list[GoldenSetRecord]:
+def index(
+    _: Viewer,
+    sessions: Db,
+    app: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[GoldenSetRecord]:
     """List all versions, newest first."""
     with sessions() as session:
-        return list_sets(session, app)
+        return page(
+            lambda key, n: list_sets(session, app, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda record: (record.id,),
+        )
 
 
 @router.get("/{set_id}")
-def show(set_id: int, _: Viewer, sessions: Db) -> GoldenSetDetail:
+def show(set_id: SmallId, _: Viewer, sessions: Db) -> GoldenSetDetail:
     """Read one version: what it covers."""
     with sessions() as session:
         return show_set(session, set_id)
 
 
 @router.get("/{set_id}/cases")
-def cases(set_id: int, _: Viewer, sessions: Db) -> list[GoldenCaseRecord]:
-    """List a version's cases."""
+def cases(
+    set_id: SmallId, _: Viewer, sessions: Db, cursor: Cursor = None, limit: Limit = 100
+) -> Page[GoldenCaseRecord]:
+    """List a version's cases by key."""
     with sessions() as session:
         show_set(session, set_id)
-        return list_cases(session, set_id)
+        return page(
+            lambda key, n: list_cases(session, set_id, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda case: (case.key,),
+            kinds=(str,),
+        )
 
 
 @router.post("", status_code=201)
@@ -56,7 +77,7 @@ async def create(
     request: Request,
     _: Reviewer,
     sessions: Db,
-    app: str,
+    app: Annotated[str, Query(max_length=200)],
     name: Annotated[str, Query(min_length=1, max_length=100)] = golden.DEFAULT,
 ) -> GoldenSetDetail:
     """Import JSON lines as a new version; the same content again is the same version."""

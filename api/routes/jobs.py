@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from api.auth import Admin, Db, Viewer
+from api.paging import Cursor, Limit
 from core.clock import utc_now
 from core.states import JobState
 from db.queries.jobs import JobDetail, JobRecord, list_jobs, show_job
+from db.queries.paging import Page, page
 from db.repositories import audit, jobs
 
 router = APIRouter(prefix="/jobs")
@@ -30,23 +32,28 @@ def index(
     root_id: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     ticks: bool = False,
     oldest_first: bool = False,
-    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> list[JobRecord]:
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[JobRecord]:
     """List jobs, newest first; beat's own done ticks only with `ticks`."""
     with sessions() as session:
-        return list_jobs(
-            session,
-            now=utc_now(),
-            queue=queue,
-            state=state,
-            kind=kind,
-            older_than=None if older_than_s is None else timedelta(seconds=older_than_s),
-            root_id=root_id,
-            ticks=ticks,
-            oldest_first=oldest_first,
-            before=before,
+        return page(
+            lambda key, n: list_jobs(
+                session,
+                now=utc_now(),
+                queue=queue,
+                state=state,
+                kind=kind,
+                older_than=None if older_than_s is None else timedelta(seconds=older_than_s),
+                root_id=root_id,
+                ticks=ticks,
+                oldest_first=oldest_first,
+                key=key,
+                limit=n,
+            ),
+            cursor=cursor,
             limit=limit,
+            key=lambda job: (job.id,),
         )
 
 

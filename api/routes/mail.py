@@ -8,10 +8,12 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Admin, Db, Viewer
+from api.paging import Cursor, Limit
 from core.clock import utc_now
 from core.states import EmailState, Severity
 from db.queries.addresses import MailProblem, RecipientRecord, list_recipients, mail_problems
 from db.queries.emails import MailContent, MailRecord, list_mails, show_mail
+from db.queries.paging import Page, page
 from db.repositories import addresses, emails
 from notifications import wishes
 
@@ -28,12 +30,17 @@ def index(
     app: Annotated[str | None, Query(max_length=200)] = None,
     kind: Annotated[str | None, Query(max_length=24)] = None,
     state: EmailState | None = None,
-    before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> list[MailRecord]:
-    """List mails, newest first; `before` an id for the next page."""
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[MailRecord]:
+    """List mails, newest first."""
     with sessions() as session:
-        return list_mails(session, app=app, kind=kind, state=state, before=before, limit=limit)
+        return page(
+            lambda key, n: list_mails(session, app=app, kind=kind, state=state, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda mail: (mail.id,),
+        )
 
 
 @router.get("/problems")

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Db, Reviewer, Viewer
+from api.paging import Cursor, Limit
 from core.clock import utc_now
 from core.states import ProposalStatus
+from db.queries.paging import Page, page
 from db.queries.proposals import ProposalDetail, ProposalRecord, list_proposals, show_proposal
 
 router = APIRouter(prefix="/proposals")
@@ -41,12 +43,17 @@ def index(
     app: Annotated[str | None, Query(max_length=200)] = None,
     status: ProposalStatus | None = None,
     alert_id: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> list[ProposalRecord]:
-    """List proposals, newest first; `before` an id for the next page."""
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[ProposalRecord]:
+    """List proposals, newest first."""
     with sessions() as session:
-        return list_proposals(session, app=app, status=status, alert_id=alert_id, before=before, limit=limit)
+        return page(
+            lambda key, n: list_proposals(session, app=app, status=status, alert_id=alert_id, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda proposal: (proposal.id,),
+        )
 
 
 @router.get("/{proposal_id}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from api.auth import Admin, Db, Viewer
+from api.paging import Cursor, Limit
 from core.clock import utc_now
 from core.settings import settings
 from db.queries.audit import AuditRecord, list_entries
+from db.queries.paging import Page, page
 from workers.status import Status, read
 
 router = APIRouter()
@@ -36,12 +37,18 @@ def audit(
     _: Admin,
     sessions: Db,
     subject: Annotated[str | None, Query(max_length=200, description="`proposal:12`")] = None,
-    before: Annotated[datetime | None, Query(description="Entries older than this.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> list[AuditRecord]:
+    actor: Annotated[str | None, Query(max_length=400, description="`user:ann@example.com`")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[AuditRecord]:
     """List who decided what, newest first."""
     with sessions() as session:
-        return list_entries(session, subject=subject, before=before, limit=limit)
+        return page(
+            lambda key, n: list_entries(session, subject=subject, actor=actor, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda entry: (entry.id,),
+        )
 
 
 @router.get("/settings")

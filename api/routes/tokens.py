@@ -6,8 +6,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.auth import Admin, Db
+from api.paging import Cursor, Limit, SmallId
 from core.clock import utc_now
 from core.states import Scope
+from db.queries.paging import Page, page
 from db.queries.tokens import TokenRecord, list_tokens
 from db.repositories import tokens
 
@@ -28,10 +30,15 @@ class MadeToken(BaseModel):
 
 
 @router.get("")
-def index(_: Admin, sessions: Db) -> list[TokenRecord]:
-    """List all tokens, without the tokens themselves."""
+def index(_: Admin, sessions: Db, cursor: Cursor = None, limit: Limit = 50) -> Page[TokenRecord]:
+    """List tokens, newest first, without the tokens themselves."""
     with sessions() as session:
-        return list_tokens(session)
+        return page(
+            lambda key, n: list_tokens(session, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda token: (token.id,),
+        )
 
 
 @router.post("", status_code=201)
@@ -42,7 +49,7 @@ def create(new: NewToken, bearer: Admin, sessions: Db) -> MadeToken:
 
 
 @router.delete("/{token_id}", status_code=204)
-def revoke(token_id: int, bearer: Admin, sessions: Db) -> None:
+def revoke(token_id: SmallId, bearer: Admin, sessions: Db) -> None:
     """Revoke a token."""
     with sessions.begin() as session:
         tokens.revoke(session, token_id, by=bearer.actor, now=utc_now())

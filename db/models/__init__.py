@@ -1,14 +1,15 @@
 """All tables. Importing this package registers them with the metadata."""
 
-from db.models.access import ApiToken, AuditEntry, User
+from db.models.access import ApiToken, AuditEntry, LoginAttempt, User, UserSession
 from db.models.alerts import AlertEvent, MonitoringAlert, Silence
 from db.models.apps import App, Project, Watermark
+from db.models.changes import Change
 from db.models.evaluation import ImprovementImpact, MetaEvaluationRun, ModelUsage
-from db.models.jobs import Job
+from db.models.jobs import Job, QueuePause
 from db.models.mail import Email, MailAddress, MailPreference, SigningKey
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
-from db.models.rollouts import Flag, Rollout, RolloutEvent
+from db.models.rollouts import Flag, Rollout, RolloutEvent, RolloutLook
 from db.models.traces import Feedback, LooseEnd, Run
 from db.models.validation import GoldenCase, GoldenSet, ValidationCase, ValidationResult
 
@@ -18,6 +19,7 @@ __all__ = [
     "App",
     "AuditEntry",
     "BucketChange",
+    "Change",
     "Email",
     "Feedback",
     "Flag",
@@ -26,6 +28,7 @@ __all__ = [
     "ImprovementImpact",
     "ImprovementProposal",
     "Job",
+    "LoginAttempt",
     "LooseEnd",
     "MailAddress",
     "MailPreference",
@@ -35,12 +38,15 @@ __all__ = [
     "ModelUsage",
     "MonitoringAlert",
     "Project",
+    "QueuePause",
     "Rollout",
     "RolloutEvent",
+    "RolloutLook",
     "Run",
     "SigningKey",
     "Silence",
     "User",
+    "UserSession",
     "ValidationCase",
     "ValidationResult",
     "Watermark",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.states import Scope
@@ -12,15 +12,47 @@ from db.base import Base, BigId, Created, Id, Json, state_type
 
 
 class User(Base):
-    """A person. Sign-in comes with the dashboard; today the row names who decides."""
+    """A person who signs in."""
 
     __tablename__ = "users"
 
     id: Mapped[Id]
     email: Mapped[str] = mapped_column(unique=True)
+    """In lower case."""
     role: Mapped[Scope] = mapped_column(state_type(Scope))
+    password_hash: Mapped[str | None]
+    """argon2id, with its parameters; NULL signs nobody in."""
+    time_zone: Mapped[str] = mapped_column(server_default="UTC")
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[Created]
+
+
+class UserSession(Base):
+    """Somebody who is signed in: what a cookie stands for, kept as a hash."""
+
+    __tablename__ = "user_sessions"
+
+    id: Mapped[BigId]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    hash: Mapped[str] = mapped_column(unique=True)
+    """SHA-256 of the cookie's 32 random bytes."""
+    address: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[Created]
+    last_seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    revoked_at: Mapped[datetime | None]
+
+
+class LoginAttempt(Base):
+    """How often a sign-in was tried in the present window, by who tries and as whom."""
+
+    __tablename__ = "login_attempts"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """SHA-256 of the kind and the values: nobody's address or mistyped password is kept here."""
+    attempts: Mapped[int]
+    since: Mapped[datetime] = mapped_column(index=True)
+    """Start of the window."""
 
 
 class ApiToken(Base):
@@ -55,4 +87,8 @@ class AuditEntry(Base):
     """`proposal:12`"""
     detail: Mapped[Json] = mapped_column(server_default=text("'{}'"))
 
-    __table_args__ = (Index("ix_audit_log_at", "at"),)
+    __table_args__ = (
+        Index("ix_audit_log_at", "at"),
+        Index("ix_audit_log_subject", "subject", "id"),
+        Index("ix_audit_log_actor", "actor", "id"),
+    )

@@ -45,6 +45,19 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_due", "queue", "run_at", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_leases", "lease_until", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_dead", "id", postgresql_where=text("state = 'dead'")),
         Index("ix_jobs_root", "root_id"),
         Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
+
+
+class QueuePause(Base):
+    """A queue whose jobs stay where they are until somebody lets them go again."""
+
+    __tablename__ = "queue_pauses"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    """A queue's name, or `*` for all."""
+    reason: Mapped[str]
+    paused_by: Mapped[str]
+    paused_at: Mapped[datetime]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.states import RolloutState
@@ -63,3 +63,18 @@ class RolloutEvent(Base):
     to_percent: Mapped[int]
     actor: Mapped[str]
     evidence: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+
+
+class RolloutLook(Base):
+    """What the guard saw at one look: the evidence over time. Thinned out as a rollout grows old."""
+
+    __tablename__ = "rollout_looks"
+
+    id: Mapped[BigId]
+    rollout_id: Mapped[int] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    """Runs that ended before this moment are in it."""
+    percent: Mapped[int]
+    evidence: Mapped[Json]
+
+    __table_args__ = (Index("ix_rollout_looks_rollout", "rollout_id", "at"),)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import case, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
@@ -14,6 +14,7 @@ from core.states import OPEN_ALERTS, AlertKind, AlertState, Severity
 from db.models.alerts import AlertEvent, MonitoringAlert, Silence
 from db.models.apps import App
 from db.models.proposals import ImprovementProposal
+from db.queries.paging import ASCENDING, DESCENDING, Key, after
 
 
 class AlertRecord(BaseModel):
@@ -86,13 +87,13 @@ def list_alerts(
     state: AlertState | None = None,
     severity: Severity | None = None,
     only_open: bool = False,
-    before: int | None = None,
+    key: Key | None = None,
     limit: int = 50,
 ) -> list[AlertRecord]:
     """Return alerts, newest first.
 
     Args:
-        before: only alerts with a smaller id, for the next page.
+        key: (id,) of the last one seen.
     """
     statement = select(MonitoringAlert, App.name).join(App, App.id == MonitoringAlert.app_id)
     if app is not None:
@@ -103,9 +104,7 @@ def list_alerts(
         statement = statement.where(MonitoringAlert.severity == severity)
     if only_open:
         statement = statement.where(MonitoringAlert.state.in_(OPEN_ALERTS))
-    if before is not None:
-        statement = statement.where(MonitoringAlert.id < before)
-    rows = session.execute(statement.order_by(MonitoringAlert.id.desc()).limit(limit))
+    rows = session.execute(after(statement, (MonitoringAlert.id, DESCENDING), key=key, limit=limit))
     return [AlertRecord.model_validate(_fields(alert, name)) for alert, name in rows]
 
 
@@ -145,12 +144,20 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
     )
 
 
-def list_silences(session: Session, *, now: datetime, app: str | None = None) -> list[SilenceRecord]:
-    """Return the silences in force, those of whole apps first."""
+def list_silences(
+    session: Session, *, now: datetime, app: str | None = None, key: Key | None = None, limit: int = 1000
+) -> list[SilenceRecord]:
+    """Return the silences in force, those of whole apps first.
+
+    Args:
+        key: (whether it is of a fingerprint, end, id) of the last one seen.
+    """
     statement = select(Silence, App.name).join(App, App.id == Silence.app_id).where(Silence.ends_at > now)
     if app is not None:
         statement = statement.where(App.name == app)
-    statement = statement.order_by(case((Silence.fingerprint.is_(None), 0), else_=1), Silence.ends_at)
+    narrow = Silence.fingerprint.is_not(None)
+    order = ((narrow, ASCENDING), (Silence.ends_at, ASCENDING), (Silence.id, ASCENDING))
+    statement = after(statement, *order, key=key, limit=limit)
     return [
         SilenceRecord.model_validate({**{key: getattr(row, key) for key in _SILENCE}, "app": name})
         for row, name in session.execute(statement)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
 from db.models.apps import App
+from db.queries.paging import ASCENDING, Key, after
 
 
 class AppRecord(BaseModel):
@@ -33,9 +34,14 @@ class AppRecord(BaseModel):
     created_at: datetime
 
 
-def list_apps(session: Session) -> list[AppRecord]:
-    """Return all apps by name."""
-    return [AppRecord.model_validate(row) for row in session.scalars(select(App).order_by(App.name))]
+def list_apps(session: Session, *, key: Key | None = None, limit: int = 10_000) -> list[AppRecord]:
+    """Return apps by name.
+
+    Args:
+        key: (name,) of the last one seen.
+    """
+    rows = session.scalars(after(select(App), (App.name, ASCENDING), key=key, limit=limit))
+    return [AppRecord.model_validate(row) for row in rows]
 
 
 def get_app(session: Session, name: str) -> AppRecord:

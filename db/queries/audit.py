@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.models.access import AuditEntry
+from db.queries.paging import DESCENDING, Key, after
 
 
 class AuditRecord(BaseModel):
@@ -24,12 +25,22 @@ class AuditRecord(BaseModel):
 
 
 def list_entries(
-    session: Session, *, subject: str | None = None, before: datetime | None = None, limit: int = 100
+    session: Session,
+    *,
+    subject: str | None = None,
+    actor: str | None = None,
+    key: Key | None = None,
+    limit: int = 100,
 ) -> list[AuditRecord]:
-    """Return entries, newest first."""
-    statement = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    """Return entries, newest first.
+
+    Args:
+        key: (id,) of the last one seen.
+    """
+    statement = select(AuditEntry)
     if subject is not None:
         statement = statement.where(AuditEntry.subject == subject)
-    if before is not None:
-        statement = statement.where(AuditEntry.at < before)
-    return [AuditRecord.model_validate(row, from_attributes=True) for row in session.scalars(statement)]
+    if actor is not None:
+        statement = statement.where(AuditEntry.actor == actor)
+    rows = session.scalars(after(statement, (AuditEntry.id, DESCENDING), key=key, limit=limit))
+    return [AuditRecord.model_validate(row, from_attributes=True) for row in rows]

@@ -14,6 +14,7 @@ from core.errors import NotFoundError
 from core.states import EmailState
 from db.models.apps import App
 from db.models.mail import Email
+from db.queries.paging import DESCENDING, Key, after
 
 
 class MailRecord(BaseModel):
@@ -48,13 +49,13 @@ def list_mails(
     app: str | None = None,
     kind: str | None = None,
     state: EmailState | None = None,
-    before: int | None = None,
+    key: Key | None = None,
     limit: int = 50,
 ) -> list[MailRecord]:
     """Return mails, newest first.
 
     Args:
-        before: only ids below this one, for the next page.
+        key: (id,) of the last one seen.
     """
     query = select(Email, App.name).outerjoin(App, App.id == Email.app_id)
     if app is not None:
@@ -63,9 +64,7 @@ def list_mails(
         query = query.where(Email.kind == kind)
     if state is not None:
         query = query.where(Email.state == state)
-    if before is not None:
-        query = query.where(Email.id < before)
-    rows = session.execute(query.order_by(Email.id.desc()).limit(limit)).all()
+    rows = session.execute(after(query, (Email.id, DESCENDING), key=key, limit=limit)).all()
     return [MailRecord(**_fields(row, name)) for row, name in rows]
 
 

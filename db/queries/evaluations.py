@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from db.models.apps import App
 from db.models.evaluation import MetaEvaluationRun
+from db.queries.paging import ASCENDING, DESCENDING, Key, after
 
 
 class EvaluationRecord(BaseModel):
@@ -42,11 +43,18 @@ class EvaluationDetail(EvaluationRecord):
     created_at: datetime
 
 
-def list_evaluations(session: Session, *, app: str | None = None, limit: int = 60) -> list[EvaluationRecord]:
-    """Return evaluations, the latest day first."""
-    statement = _rows().order_by(MetaEvaluationRun.day.desc(), App.name).limit(limit)
+def list_evaluations(
+    session: Session, *, app: str | None = None, key: Key | None = None, limit: int = 60
+) -> list[EvaluationRecord]:
+    """Return evaluations, the latest day first.
+
+    Args:
+        key: (day, app) of the last one seen.
+    """
+    statement = _rows()
     if app is not None:
         statement = statement.where(App.name == app)
+    statement = after(statement, (MetaEvaluationRun.day, DESCENDING), (App.name, ASCENDING), key=key, limit=limit)
     return [EvaluationRecord.model_validate(_fields(*row)) for row in session.execute(statement)]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from db.models.apps import App
 from db.models.validation import GoldenCase, GoldenSet
+from db.queries.paging import ASCENDING, DESCENDING, Key, after
 from db.repositories import golden
 
 
@@ -58,12 +59,19 @@ def app_id_of(session: Session, name: str) -> int:
     return found
 
 
-def list_sets(session: Session, app: str | None = None) -> list[GoldenSetRecord]:
-    """Return all versions, newest first."""
+def list_sets(
+    session: Session, app: str | None = None, *, key: Key | None = None, limit: int = 10_000
+) -> list[GoldenSetRecord]:
+    """Return versions, newest first.
+
+    Args:
+        key: (id,) of the last one seen.
+    """
     statement = select(GoldenSet, App.name).join(App, App.id == GoldenSet.app_id)
     if app is not None:
         statement = statement.where(GoldenSet.app_id == app_id_of(session, app))
-    return [_record(row, name) for row, name in session.execute(statement.order_by(GoldenSet.id.desc()))]
+    rows = session.execute(after(statement, (GoldenSet.id, DESCENDING), key=key, limit=limit))
+    return [_record(row, name) for row, name in rows]
 
 
 def show_set(session: Session, set_id: int) -> GoldenSetDetail:
@@ -101,9 +109,16 @@ def newest_id(session: Session, app: str, name: str | None = None) -> int:
     return found.id
 
 
-def list_cases(session: Session, set_id: int) -> list[GoldenCaseRecord]:
-    """Return a version's cases in their order."""
-    rows = session.scalars(select(GoldenCase).where(GoldenCase.set_id == set_id).order_by(GoldenCase.id))
+def list_cases(
+    session: Session, set_id: int, *, key: Key | None = None, limit: int = 100_000
+) -> list[GoldenCaseRecord]:
+    """Return a version's cases by key.
+
+    Args:
+        key: (key,) of the last one seen.
+    """
+    statement = select(GoldenCase).where(GoldenCase.set_id == set_id)
+    rows = session.scalars(after(statement, (GoldenCase.key, ASCENDING), key=key, limit=limit))
     return [GoldenCaseRecord.model_validate(row, from_attributes=True) for row in rows]
 
 

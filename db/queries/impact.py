@@ -13,6 +13,7 @@ from core.errors import NotFoundError
 from db.models.apps import App
 from db.models.evaluation import ImprovementImpact
 from db.models.proposals import ImprovementProposal
+from db.queries.paging import DESCENDING, Key, after
 
 
 class ImpactRecord(BaseModel):
@@ -43,11 +44,18 @@ class ImpactRecord(BaseModel):
     window_end: datetime
 
 
-def list_impacts(session: Session, *, app: str | None = None, limit: int = 200) -> list[ImpactRecord]:
-    """Return impacts, newest first."""
-    statement = _rows().order_by(ImprovementImpact.id.desc()).limit(limit)
+def list_impacts(
+    session: Session, *, app: str | None = None, key: Key | None = None, limit: int = 200
+) -> list[ImpactRecord]:
+    """Return impacts, newest first.
+
+    Args:
+        key: (id,) of the last one seen.
+    """
+    statement = _rows()
     if app is not None:
         statement = statement.where(App.name == app)
+    statement = after(statement, (ImprovementImpact.id, DESCENDING), key=key, limit=limit)
     return [_record(*row) for row in session.execute(statement)]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from core.states import JobState
 from db.models.jobs import Job
+from db.queries.paging import ASCENDING, DESCENDING, Key, after
 
 CHAIN_CAP = 2000
 """Jobs of one chain that are read."""
@@ -74,7 +75,7 @@ def list_jobs(
     root_id: int | None = None,
     ticks: bool = True,
     oldest_first: bool = False,
-    before: int | None = None,
+    key: Key | None = None,
     limit: int = 50,
 ) -> list[JobRecord]:
     """Return jobs, the newest first.
@@ -84,7 +85,7 @@ def list_jobs(
         root_id: only jobs of this chain.
         ticks: False leaves out beat's own ticks that are done: several a minute, and all alike.
         oldest_first: turn the order round: what has waited longest comes first.
-        before: only ids below this one, for the next page; not with `oldest_first`.
+        key: (id,) of the last one seen.
     """
     query = select(Job)
     if queue is not None:
@@ -99,12 +100,8 @@ def list_jobs(
         query = query.where(or_(Job.root_id == root_id, Job.id == root_id))
     if not ticks:
         query = query.where(not_(Job.key.startswith("tick:", autoescape=True) & (Job.state == JobState.DONE)))
-    if before is not None:
-        query = query.where(Job.id < before)
-    order = Job.id.asc() if oldest_first else Job.id.desc()
-    return [
-        JobRecord(**_fields(row, now, cap=ERROR_SHOWN)) for row in session.scalars(query.order_by(order).limit(limit))
-    ]
+    rows = session.scalars(after(query, (Job.id, ASCENDING if oldest_first else DESCENDING), key=key, limit=limit))
+    return [JobRecord(**_fields(row, now, cap=ERROR_SHOWN)) for row in rows]
 
 
 def show_job(session: Session, job_id: int, *, now: datetime) -> JobDetail:

@@ -17,6 +17,7 @@ from db.models.evaluation import ImprovementImpact
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout
 from db.models.validation import ValidationResult
+from db.queries.paging import DESCENDING, Key, after
 
 
 class ProposalRecord(BaseModel):
@@ -103,13 +104,13 @@ def list_proposals(
     app: str | None = None,
     status: ProposalStatus | None = None,
     alert_id: int | None = None,
-    before: int | None = None,
+    key: Key | None = None,
     limit: int = 50,
 ) -> list[ProposalRecord]:
     """Return proposals, newest first.
 
     Args:
-        before: only ids below this one, for the next page.
+        key: (id,) of the last one seen.
     """
     query = select(ImprovementProposal, App.name).join(App, App.id == ImprovementProposal.app_id)
     if app is not None:
@@ -118,9 +119,7 @@ def list_proposals(
         query = query.where(ImprovementProposal.status == status)
     if alert_id is not None:
         query = query.where(ImprovementProposal.alert_id == alert_id)
-    if before is not None:
-        query = query.where(ImprovementProposal.id < before)
-    rows = session.execute(query.order_by(ImprovementProposal.id.desc()).limit(limit)).all()
+    rows = session.execute(after(query, (ImprovementProposal.id, DESCENDING), key=key, limit=limit)).all()
     return [ProposalRecord(**_fields(row, name)) for row, name in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from core.states import RolloutState
 from db.models.apps import App
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout, RolloutEvent
+from db.queries.paging import DESCENDING, Key, after
 
 
 class RolloutRecord(BaseModel):
@@ -53,11 +55,26 @@ class RolloutDetail(RolloutRecord):
     events: list[RolloutEventRecord]
 
 
-def list_rollouts(session: Session, *, app: str | None = None, limit: int = 200) -> list[RolloutRecord]:
-    """Return rollouts, newest first."""
-    statement = _rows().order_by(Rollout.id.desc()).limit(limit)
+def list_rollouts(
+    session: Session,
+    *,
+    app: str | None = None,
+    states: Collection[RolloutState] | None = None,
+    key: Key | None = None,
+    limit: int = 200,
+) -> list[RolloutRecord]:
+    """Return rollouts, newest first.
+
+    Args:
+        states: only these.
+        key: (id,) of the last one seen.
+    """
+    statement = _rows()
     if app is not None:
         statement = statement.where(App.name == app)
+    if states is not None:
+        statement = statement.where(Rollout.state.in_(states))
+    statement = after(statement, (Rollout.id, DESCENDING), key=key, limit=limit)
     return [RolloutRecord(**_fields(*row)) for row in session.execute(statement)]
 
 

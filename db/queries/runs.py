@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
-from core.errors import MetamonError
 from core.states import RunStatus
 from db.models.traces import Feedback, Run
 from db.payloads import unpack
+from db.queries.paging import after, decode, encode
 from db.queries.run_filters import compile_filter
 
 PAYLOADS = ("inputs", "outputs", "events", "extra", "serialized")
 DAY = timedelta(days=1)
 """A run's day may differ from the day of its start by one, where a client's two statements of its start do."""
-
-
-class CursorError(MetamonError):
-    """A cursor that this server did not give out."""
 
 
 class FeedbackStats(BaseModel):
@@ -105,14 +98,12 @@ def query(
         CursorError: the cursor is none of ours.
     """
     statement = select(Run).options(load_only(*_columns(asked.payloads))).where(*_conditions(asked))
-    if cursor is not None:
-        at, run_id = _read_cursor(cursor)
-        position = tuple_(Run.start_time, Run.id)
-        statement = statement.where(position > (at, run_id) if asked.ascending else position < (at, run_id))
-    keys = (Run.start_time, Run.id) if asked.ascending else (Run.start_time.desc(), Run.id.desc())
-    rows = session.scalars(statement.order_by(*keys).limit(limit + 1)).all()
+    key = None if cursor is None else decode(cursor, datetime, UUID)
+    direction = not asked.ascending
+    order = ((Run.start_time, direction), (Run.id, direction))
+    rows = session.scalars(after(statement, *order, key=key, limit=limit + 1)).all()
     page = rows[:limit]
-    following = _cursor(page[-1]) if len(rows) > limit else None
+    following = encode((page[-1].start_time, page[-1].id)) if len(rows) > limit else None
     return records(session, page, asked.payloads), following
 
 
@@ -243,15 +234,3 @@ def _record(row: Run, payloads: frozenset[str], feedback: dict[str, FeedbackStat
         feedback=feedback,
         **{name: unpack(getattr(row, name)) for name in payloads},
     )
-
-
-def _cursor(row: Run) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([row.start_time, row.id])).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        at, run_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return datetime.fromisoformat(at), UUID(run_id)
-    except (ValueError, TypeError, binascii.Error, AttributeError):
-        raise CursorError("the cursor is not one of ours; leave it out to begin anew") from None

@@ -21,11 +21,14 @@ OLD_JOB = timedelta(minutes=2)
 LATE_SWEEP = 2.4
 """Sweep periods after which monitoring counts as stopped: 12 minutes at the default of five."""
 LATE_SWEEP_MIN = timedelta(minutes=1)
+RECENT = timedelta(minutes=30)
+"""Where the last check is looked for first."""
 
 
 class AppStatus(BaseModel):
     """One monitored app."""
 
+    id: int
     name: str
     enabled: bool
     open_alerts: int
@@ -61,7 +64,7 @@ def read(
         sweep: period of the monitoring sweep.
         up_since: start of the fleet where known: nobody is late before he could be on time.
     """
-    apps = _apps(session)
+    apps = app_statuses(session, now=now)
     queue_records = queues(session, queue_names, now=now)
     reasons = [
         f"{record.dead} dead jobs in {record.name}: metamon jobs list" for record in queue_records if record.dead
@@ -100,24 +103,34 @@ def read(
     )  # fmt: skip
 
 
-def _apps(session: Session) -> list[AppStatus]:
+def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
+    """Return every app with its open alerts and its last check."""
     alerts = (
         select(MonitoringAlert.app_id, func.count().label("open"))
         .where(MonitoringAlert.state.in_(OPEN_ALERTS))
         .group_by(MonitoringAlert.app_id)
         .subquery()
     )
-    app_id = Job.args["app_id"].as_integer()
-    sweeps = (
-        select(app_id.label("app_id"), func.max(Job.finished_at).label("at"))
-        .where(Job.kind == "monitoring.check_app", Job.state == JobState.DONE, Job.finished_at.is_not(None))
-        .group_by(app_id)
-        .subquery()
-    )
     rows = session.execute(
-        select(App.name, App.enabled, func.coalesce(alerts.c.open, 0), sweeps.c.at)
+        select(App.id, App.name, App.enabled, func.coalesce(alerts.c.open, 0))
         .outerjoin(alerts, alerts.c.app_id == App.id)
-        .outerjoin(sweeps, sweeps.c.app_id == App.id)
         .order_by(App.name)
     ).all()
-    return [AppStatus(name=name, enabled=on, open_alerts=count, last_sweep=at) for name, on, count, at in rows]
+    sweeps = _sweeps(session, since=now - RECENT)
+    if any(enabled and app_id not in sweeps for app_id, _, enabled, _ in rows):
+        sweeps = _sweeps(session, since=None)
+    return [
+        AppStatus(id=app_id, name=name, enabled=enabled, open_alerts=count, last_sweep=sweeps.get(app_id))
+        for app_id, name, enabled, count in rows
+    ]
+
+
+def _sweeps(session: Session, *, since: datetime | None) -> dict[int, datetime]:
+    """Return by app when it was last checked; with a moment, an index's end is read instead of the whole table."""
+    app_id = Job.args["app_id"].as_integer()
+    statement = select(app_id, func.max(Job.finished_at)).where(
+        Job.kind == "monitoring.check_app", Job.state == JobState.DONE, Job.finished_at.is_not(None)
+    )
+    if since is not None:
+        statement = statement.where(Job.finished_at > since)
+    return dict(session.execute(statement.group_by(app_id)).all())

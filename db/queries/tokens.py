@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.states import Scope
 from db.models.access import ApiToken
+from db.queries.paging import DESCENDING, Key, after
 
 
 class TokenRecord(BaseModel):
@@ -25,7 +26,11 @@ class TokenRecord(BaseModel):
     revoked_at: datetime | None
 
 
-def list_tokens(session: Session) -> list[TokenRecord]:
-    """Return all tokens, newest first."""
-    rows = session.scalars(select(ApiToken).order_by(ApiToken.id.desc())).all()
+def list_tokens(session: Session, *, key: Key | None = None, limit: int = 10_000) -> list[TokenRecord]:
+    """Return tokens, newest first.
+
+    Args:
+        key: (id,) of the last one seen.
+    """
+    rows = session.scalars(after(select(ApiToken), (ApiToken.id, DESCENDING), key=key, limit=limit))
     return [TokenRecord.model_validate(row, from_attributes=True) for row in rows]

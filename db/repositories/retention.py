@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.states import JobState
 from db.models.jobs import Job
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.repositories import changes, user_sessions
 from db.repositories.partitions import drop_partitions_before
 
 JOBS_KEPT = timedelta(days=7)
@@ -33,6 +34,8 @@ def drop_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict[s
         "metric_hours": _count(session, MetricHour, MetricHour.hour < now - HOURS_KEPT),
         "bucket_changes": _count(session, BucketChange, BucketChange.bucket < now - runs_kept),
     }
+    counts["sessions"] = user_sessions.drop_old(session, now=now)
+    counts["changes"] = changes.drop_old(session, now=now)
     # Last: it locks the parent tables until the commit.
     counts["partitions"] = len(drop_partitions_before(session, (now - runs_kept).date()))
     return counts

@@ -27,6 +27,7 @@ from db.models.alerts import MonitoringAlert
 from db.models.jobs import Job
 from db.models.metrics import BucketChange, MetricBucket
 from db.queries.metrics import series
+from db.queries.paging import encode
 from db.repositories import jobs, retention, tokens
 from tests.monitoring_world import Spec, World, make_world, steady
 from workers.runner import run
@@ -221,9 +222,9 @@ def http(sessions: sessionmaker[Session]) -> Iterator[TestClient]:
 
 def test_alerts_over_http(world: World, alert: MonitoringAlert, http: TestClient) -> None:
     """List, page, show, acknowledge; a viewer may look and not touch."""
-    listed = http.get("/api/v1/alerts", params={"only_open": True, "severity": "critical"}).json()
+    listed = http.get("/api/v1/alerts", params={"only_open": True, "severity": "critical"}).json()["items"]
     assert alert.id in [item["id"] for item in listed]
-    assert http.get("/api/v1/alerts", params={"before": 1}).json() == []
+    assert http.get("/api/v1/alerts", params={"cursor": encode((1,))}).json() == {"items": [], "next_cursor": None}
     assert http.get("/api/v1/alerts/9999").status_code == 404
     viewer = {"Authorization": f"Bearer {http.headers['x-viewer']}"}
     assert http.get(f"/api/v1/alerts/{alert.id}", headers=viewer).json()["events"]
@@ -234,12 +235,12 @@ def test_alerts_over_http(world: World, alert: MonitoringAlert, http: TestClient
     new = {"app_id": world.app_id, "until": (utc_now() + timedelta(hours=1)).isoformat(), "reason": "release"}
     made = http.post("/api/v1/silences", json=new)
     assert made.status_code == 201
-    assert [item["reason"] for item in http.get("/api/v1/silences").json()] == ["release"]
+    assert [item["reason"] for item in http.get("/api/v1/silences").json()["items"]] == ["release"]
     past = {**new, "until": (utc_now() - timedelta(hours=1)).isoformat()}
     assert http.post("/api/v1/silences", json=past).status_code == 400
     assert http.post("/api/v1/silences", json={**new, "app_id": 99}).status_code == 404
     assert http.delete(f"/api/v1/silences/{made.json()['id']}").status_code == 204
-    assert http.get("/api/v1/silences").json() == []
+    assert http.get("/api/v1/silences").json()["items"] == []
 
 
 @pytest.mark.parametrize(

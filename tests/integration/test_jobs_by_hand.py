@@ -205,7 +205,7 @@ def test_the_api_serves_and_changes_jobs(sessions: sessionmaker[Session], chain:
     research = chain["research.investigate"]
     with TestClient(app) as client:
         assert client.get("/jobs").status_code == 401
-        listed = client.get("/jobs", params={"state": "dead"}, headers=given[Scope.VIEWER]).json()
+        listed = client.get("/jobs", params={"state": "dead"}, headers=given[Scope.VIEWER]).json()["items"]
         assert [record["id"] for record in listed] == [research]
         assert (
             client.get(f"/jobs/{research}", headers=given[Scope.VIEWER]).json()["chain"]["kind"] == "monitoring.sweep"

@@ -132,9 +132,9 @@ def test_the_same_by_http_with_roles(sessions: sessionmaker[Session], rollout_id
         }
     client = TestClient(app)
     viewer, reviewer = ({"X-API-Key": keys[scope]} for scope in (Scope.VIEWER, Scope.REVIEWER))
-    assert client.get("/rollouts", headers=viewer).json()[0]["id"] == rollout_id
+    assert client.get("/rollouts", headers=viewer).json()["items"][0]["id"] == rollout_id
     assert client.get("/impact/1", headers=viewer).json()["roi"] == 3.0
-    assert client.get("/impact", headers=viewer).json()[0]["proposal_id"] == 1
+    assert client.get("/impact", headers=viewer).json()["items"][0]["proposal_id"] == 1
     path = f"/rollouts/{rollout_id}/pause"
     assert client.post(path, headers=viewer, json={}).status_code == 403
     assert client.post(path, headers=reviewer, json={"reason": "release"}).json()["state"] == "paused"

@@ -138,4 +138,4 @@ def test_the_api_does_the_same(http: TestClient) -> None:
     changed = http.patch("/api/v1/apps/shop-bot", json={"enabled": False, "config": {"k": 6}})
     assert (changed.json()["enabled"], changed.json()["config"]) == (False, {"k": 6})
     assert http.get("/api/v1/apps/nobody").status_code == 404
-    assert [row["name"] for row in http.get("/api/v1/apps").json()] == ["shop-bot"]
+    assert [row["name"] for row in http.get("/api/v1/apps").json()["items"]] == ["shop-bot"]

@@ -221,7 +221,9 @@ def test_the_api_shows_mails_and_lets_an_admin_decide(world: World) -> None:
     with TestClient(app) as client:
         assert client.get("/mail").status_code == 401
         viewer, admin = given[Scope.VIEWER], given[Scope.ADMIN]
-        assert [item["id"] for item in client.get("/mail", params={"limit": 1}, headers=viewer).json()] == [mail.id + 1]
+        assert [item["id"] for item in client.get("/mail", params={"limit": 1}, headers=viewer).json()["items"]] == [
+            mail.id + 1
+        ]
         shown = client.get(f"/mail/{mail.id}", headers=viewer)
         assert shown.headers["content-type"] == "application/json"
         assert shown.json()["html"] == mail.html_body

@@ -118,7 +118,7 @@ def test_the_api_shows_to_viewers_and_decides_for_reviewers(
     """Roles, a 404, and a 409 that names who was first."""
     proposal = awaiting(failing)
     viewer, reviewer = http(Scope.VIEWER), http(Scope.REVIEWER)
-    assert [row["id"] for row in viewer.get("/api/v1/proposals").json()] == [2, 1]
+    assert [row["id"] for row in viewer.get("/api/v1/proposals").json()["items"]] == [2, 1]
     assert viewer.get("/api/v1/proposals/1").json()["hypotheses"]
     assert viewer.get("/api/v1/proposals/9999").status_code == 404
     assert viewer.post(f"/api/v1/proposals/{proposal}/approve", json={}).status_code == 403
