@@ -94,6 +94,7 @@ def settle(session: Session, judged: Judgement, *, now: datetime, cadence: Caden
         "units": list(judged.units),
     }
     rollout.guarded_until = judged.until
+    rollouts.note_look(session, rollout, at=judged.until, evidence=dict(decision.evidence))
     by = f"rollout:{rollout.id}"
     evidence = {"metric": decision.metric, "guard": dict(decision.evidence)}
     if decision.action == "rollback":

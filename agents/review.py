@@ -31,6 +31,8 @@ class ReviewConflictError(ForbiddenTransitionError):
     def __init__(self, proposal: ImprovementProposal, target: str) -> None:
         super().__init__(f"proposal {proposal.id}", proposal.status, target, frozenset())
         self.reviewed_by = proposal.reviewed_by
+        self.reviewed_at = proposal.reviewed_at
+        self.decision = "rejected" if proposal.status is ProposalStatus.REJECTED else "approved"
         when = f" at {proposal.reviewed_at:%Y-%m-%d %H:%M} UTC" if proposal.reviewed_at else ""
         self.args = (
             f"proposal {proposal.id} was decided by {proposal.reviewed_by}{when} and is {proposal.status.value}: "
@@ -43,23 +45,32 @@ class ChangedProposalError(MetamonError):
 
 
 def approve(
-    session: Session, proposal_id: int, *, by: str, reason: str, now: datetime, parent: Claim | None = None
+    session: Session,
+    proposal_id: int,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    change_hash: str | None = None,
+    parent: Claim | None = None,
 ) -> None:
     """Approve a proposal and enqueue its rollout, bound to the hash of the change.
 
     Args:
-        by: `cli:<user>`, `token:<name>`, `policy:<name>`.
+        by: `cli:<user>`, `user:<email>`, `token:<name>`, `policy:<name>`.
+        change_hash: of the change that the reviewer looked at; not compared where None.
 
     Raises:
         NotFoundError: there is no such proposal.
         ReviewConflictError: it was decided before; the message says by whom.
         ForbiddenTransitionError: it is not at the point where one approves.
-        ChangedProposalError: its change is not the one that was validated.
+        ChangedProposalError: its change is not the one that was validated, or not the one that was looked at.
     """
     proposal = validations.lock_proposal(session, proposal_id)
     target = ProposalStatus.APPROVED
     if proposal.reviewed_by is not None and proposal.status in REVIEWED:
         raise ReviewConflictError(proposal, target.value)
+    _same(proposal, change_hash)
     change = Change.model_validate(proposal.change)
     if change.hash != proposal.change_hash:
         raise ChangedProposalError(
@@ -83,7 +94,14 @@ def approve(
 
 
 def reject(
-    session: Session, proposal_id: int, *, by: str, reason: str, now: datetime, parent: Claim | None = None
+    session: Session,
+    proposal_id: int,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    change_hash: str | None = None,
+    parent: Claim | None = None,
 ) -> None:
     """Reject a proposal; the next one for the same cause is tried.
 
@@ -91,10 +109,12 @@ def reject(
         NotFoundError: there is no such proposal.
         ReviewConflictError: it was decided before; the message says by whom.
         ForbiddenTransitionError: it is rolling out or over.
+        ChangedProposalError: its change is not the one that was looked at.
     """
     proposal = validations.lock_proposal(session, proposal_id)
     if proposal.reviewed_by is not None and proposal.status in REVIEWED:
         raise ReviewConflictError(proposal, ProposalStatus.REJECTED.value)
+    _same(proposal, change_hash)
     had_turn = proposal.status is not ProposalStatus.PROPOSED
     proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.REJECTED)
     _decided(session, proposal, action="proposal.reject", by=by, reason=reason, now=now)
@@ -131,17 +151,28 @@ def supersede(session: Session, proposal: ImprovementProposal, *, now: datetime)
     for other in validations.siblings(session, proposal):
         if ProposalStatus.SUPERSEDED not in PROPOSAL.table[other.status]:
             continue
-        other.status = PROPOSAL.check(other.status, ProposalStatus.SUPERSEDED)
-        other.updated_at = now
-        audit.record(
-            session,
-            actor=f"proposal:{proposal.id}",
-            action="proposal.supersede",
-            subject=f"proposal:{other.id}",
-            reason=f"proposal {proposal.id} was implemented for the same cause",
-        )
+        why = f"proposal {proposal.id} was implemented for the same cause"
+        make_pointless(session, other, by=f"proposal:{proposal.id}", reason=why, now=now)
         done.append(other.id)
     return done
+
+
+def make_pointless(session: Session, proposal: ImprovementProposal, *, by: str, reason: str, now: datetime) -> None:
+    """Mark a proposal as superseded: what it wants is so already, or can no longer be.
+
+    Raises:
+        ForbiddenTransitionError: it is past the point where it could be.
+    """
+    proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.SUPERSEDED)
+    proposal.updated_at = now
+    audit.record(session, actor=by, action="proposal.supersede", subject=f"proposal:{proposal.id}", reason=reason)
+
+
+def _same(proposal: ImprovementProposal, change_hash: str | None) -> None:
+    if change_hash is not None and change_hash != proposal.change_hash:
+        raise ChangedProposalError(
+            f"proposal {proposal.id} is about another change by now: look at it again before you decide"
+        )
 
 
 def _decided(

@@ -73,15 +73,8 @@ def start(session: Session, proposal_id: int, *, now: datetime, parent: Claim | 
     check_allowed(change, app.allowed)
     present = app.config.get(change.key)
     if present == change.to or (change.from_ is not None and present != change.from_):
-        proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.SUPERSEDED)
-        proposal.updated_at = now
-        audit.record(
-            session,
-            actor="policy:rollout",
-            action="proposal.supersede",
-            subject=f"proposal:{proposal_id}",
-            reason=f"{change.key} is {present!r} by now, the change goes from {change.from_!r} to {change.to!r}",
-        )
+        why = f"{change.key} is {present!r} by now, the change goes from {change.from_!r} to {change.to!r}"
+        review.make_pointless(session, proposal, by="policy:rollout", reason=why, now=now)
         return None
     flags.ensure(session, app)
     rollout = Rollout(

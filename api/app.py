@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
+from agents.review import ChangedProposalError, ReviewConflictError
 from api import pages
 from api.stream import Hub
 from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError
@@ -24,6 +25,7 @@ from db.session import engine
 
 ADMIN_ROUTES = (
     "alerts", "apps", "evaluations", "events", "golden", "impact", "jobs", "mail", "metrics_series", "overview",
+    "pause", "prompts",
     "proposals", "rollouts", "session", "status", "tokens", "users", "validations",
 )  # fmt: skip
 
@@ -117,8 +119,11 @@ async def _metamon_problem(_: Request, error: Exception) -> JSONResponse:
     status = 400
     if isinstance(error, NotFoundError):
         status = 404
-    elif isinstance(error, ForbiddenTransitionError):
+    elif isinstance(error, ForbiddenTransitionError | ChangedProposalError):
         status = 409
+    if isinstance(error, ReviewConflictError):
+        at = error.reviewed_at.isoformat() if error.reviewed_at else None
+        return problem(409, str(error), decided_by=error.reviewed_by, decided_at=at, decision=error.decision)
     return problem(status, str(error))
 
 

@@ -29,10 +29,11 @@ STOP_TIMEOUT_S = 25.0
 def register(root: typer.Typer) -> None:
     """Add the fleet's commands to the root."""
     from cli.doctor import doctor
+    from cli.pause import pause, unpause
     from cli.run import run
     from cli.status import status
 
-    for command in (up, down, reset, status, doctor, run):
+    for command in (up, down, reset, status, doctor, pause, unpause, run):
         root.command()(command)
 
 

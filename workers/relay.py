@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from core.clock import utc_now
 from core.logging import configure_logging
 from core.settings import settings
-from db.repositories import jobs
+from db.repositories import jobs, pauses
 from db.session import Sessions, engine, make_sessions
 from workers.app import app, redis_url
 from workers.queues import QUEUES
@@ -88,7 +88,10 @@ def run_round(
     if reconcile:
         with sessions() as session, session.begin():
             done.released = jobs.release_expired(session, now)
+    with sessions() as session:
+        held = pauses.held(session)
     for queue in queues:
+        only = pauses.NEVER_HELD if pauses.holds(held, queue) else None
         try:
             depth = broker.depth(queue)
         except RedisError:
@@ -97,7 +100,7 @@ def run_round(
         if room <= 0:
             continue
         with sessions() as session, session.begin():
-            due = jobs.mark_due(session, queue, now=now, limit=room, queue_empty=depth == 0, base=BACKOFF)
+            due = jobs.mark_due(session, queue, now=now, limit=room, queue_empty=depth == 0, base=BACKOFF, only=only)
         for job_id, kind in due:
             try:
                 broker.publish(kind, job_id, queue)

@@ -13,6 +13,7 @@ from core.errors import MetamonError
 from core.settings import Settings
 from db.queries import status as queries
 from db.queries.fleet import QueueRecord
+from db.queries.pauses import PauseRecord
 from db.session import Sessions
 from workers.embedded.folder import FleetRecord, ServiceRecord, StateFolder
 from workers.queues import QUEUES
@@ -41,6 +42,7 @@ class Status(BaseModel):
     apps: list[queries.AppStatus]
     queues: list[QueueRecord]
     rollouts: list[queries.RolloutStatus]
+    pauses: list[PauseRecord]
     services: list[dict[str, Any]]
 
 
@@ -84,6 +86,7 @@ def read(values: Settings, sessions: Sessions | None, *, now: datetime) -> Statu
         apps=database.apps if database else [],
         queues=database.queues if database else [],
         rollouts=database.rollouts if database else [],
+        pauses=database.pauses if database else [],
         services=[_shown(service) for service in fleet.services] if fleet else [],
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from api.auth import Db, Viewer
 from api.paging import Cursor, Limit, SmallId
 from db.queries import impact
-from db.queries.impact import ImpactRecord
+from db.queries.impact import Calibration, ImpactRecord
 from db.queries.paging import Page, page
 
 router = APIRouter(prefix="/impact")
@@ -31,6 +31,13 @@ def list_impacts(
             limit=limit,
             key=lambda record: (record.id,),
         )
+
+
+@router.get("/calibration")
+def calibration(sessions: Db, _: Viewer, app: Annotated[str | None, Query(max_length=200)] = None) -> Calibration:
+    """Compare what was predicted with what was measured."""
+    with sessions() as session:
+        return impact.calibration(session, app=app)
 
 
 @router.get("/{proposal_id}")

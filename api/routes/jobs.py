@@ -11,7 +11,7 @@ from api.auth import Admin, Db, Viewer
 from api.paging import Cursor, Limit
 from core.clock import utc_now
 from core.states import JobState
-from db.queries.jobs import JobDetail, JobRecord, list_jobs, show_job
+from db.queries.jobs import JobDetail, JobNode, JobRecord, QueueSummary, list_jobs, show_job, summarise
 from db.queries.paging import Page, page
 from db.repositories import audit, jobs
 
@@ -55,6 +55,20 @@ def index(
             limit=limit,
             key=lambda job: (job.id,),
         )
+
+
+@router.get("/summary")
+def summary(_: Viewer, sessions: Db) -> list[QueueSummary]:
+    """Count jobs by queue and state, with the age of the oldest."""
+    with sessions() as session:
+        return summarise(session, now=utc_now())
+
+
+@router.get("/{job_id}/tree")
+def chain(job_id: JobId, _: Viewer, sessions: Db) -> JobNode:
+    """Return the whole chain that a job belongs to, from its root."""
+    with sessions() as session:
+        return show_job(session, job_id, now=utc_now()).chain
 
 
 @router.get("/{job_id}")

@@ -17,6 +17,7 @@ from core.states import Severity
 from db.queries import overview as queries
 from db.queries.alerts import AlertRecord
 from db.queries.overview import NeedsYou, RolloutMargins
+from db.queries.pauses import list_pauses
 from db.queries.status import LATE_SWEEP, LATE_SWEEP_MIN, OLD_JOB, AppStatus, app_statuses
 from workers.status import service_reasons
 
@@ -80,6 +81,7 @@ def overview(request: Request, _: Viewer, sessions: Db) -> Overview:
     with sessions() as session:
         board = queries.read(session, now=now)
         statuses = app_statuses(session, now=now)
+        pauses = list_pauses(session)
         waiting = queries.oldest_due(session, now=now)
         apps = [
             AppNow(
@@ -95,8 +97,9 @@ def overview(request: Request, _: Viewer, sessions: Db) -> Overview:
     troubles += [
         f"a job waits in {queue} for {(now - since).total_seconds():.0f} s"
         for queue, since in sorted(waiting.items())
-        if now - since > OLD_JOB
+        if now - since > OLD_JOB and not {None, queue} & {pause.queue for pause in pauses}
     ]
+    troubles += [f"{pause.queue or 'everything'} is paused by {pause.by}: {pause.reason}" for pause in pauses]
     dead = sum(item.kind == "job" for item in board.needs_you)
     if dead:
         troubles.append(f"{dead} jobs are dead")

@@ -25,6 +25,8 @@ class Decision(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(default="", max_length=2000)
+    change_hash: str = Field(max_length=200)
+    """Of the change that was looked at; another by now is 409."""
 
 
 class Rejection(BaseModel):
@@ -33,6 +35,8 @@ class Rejection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=2000)
+    change_hash: str = Field(max_length=200)
+    """Of the change that was looked at; another by now is 409."""
 
 
 @router.get("")
@@ -69,7 +73,14 @@ def approve(proposal_id: ProposalId, decision: Decision, bearer: Reviewer, sessi
     from agents.review import approve as decide
 
     with sessions.begin() as session:
-        decide(session, proposal_id, by=bearer.actor, reason=decision.reason, now=utc_now())
+        decide(
+            session,
+            proposal_id,
+            by=bearer.actor,
+            reason=decision.reason,
+            change_hash=decision.change_hash,
+            now=utc_now(),
+        )
         session.flush()
         return show_proposal(session, proposal_id)
 
@@ -80,6 +91,13 @@ def reject(proposal_id: ProposalId, decision: Rejection, bearer: Reviewer, sessi
     from agents.review import reject as decide
 
     with sessions.begin() as session:
-        decide(session, proposal_id, by=bearer.actor, reason=decision.reason, now=utc_now())
+        decide(
+            session,
+            proposal_id,
+            by=bearer.actor,
+            reason=decision.reason,
+            change_hash=decision.change_hash,
+            now=utc_now(),
+        )
         session.flush()
         return show_proposal(session, proposal_id)

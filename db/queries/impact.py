@@ -44,6 +44,40 @@ class ImpactRecord(BaseModel):
     window_end: datetime
 
 
+class CalibrationPoint(BaseModel):
+    """Predicted against measured for one proposal, percent."""
+
+    proposal_id: int
+    title: str
+    metric: str
+    predicted_pct: float
+    predicted_interval: tuple[float, float]
+    measured_pct: float | None
+    measured_interval: tuple[float, float] | None
+
+
+class Calibration(BaseModel):
+    """How far predictions can be believed."""
+
+    points: list[CalibrationPoint]
+    coverage: float | None
+    """Share of measured values that lie within their predicted interval; 0.9 is what is promised."""
+    bias: float | None
+    """Mean of measured minus predicted, percentage points; negative: too much is promised."""
+
+
+def calibration(session: Session, *, app: str | None = None, limit: int = 500) -> Calibration:
+    """Return the latest predictions with what came of them."""
+    records = list_impacts(session, app=app, limit=limit)
+    measured = [(record, record.measured_pct) for record in records if record.measured_pct is not None]
+    within = [record.predicted_interval[0] <= value <= record.predicted_interval[1] for record, value in measured]
+    return Calibration(
+        points=[CalibrationPoint.model_validate(record.model_dump()) for record in records],
+        coverage=sum(within) / len(within) if within else None,
+        bias=sum(value - record.predicted_pct for record, value in measured) / len(measured) if measured else None,
+    )
+
+
 def list_impacts(
     session: Session, *, app: str | None = None, key: Key | None = None, limit: int = 200
 ) -> list[ImpactRecord]:

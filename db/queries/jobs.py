@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import not_, or_, select
+from sqlalchemy import func, not_, null, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
@@ -62,6 +62,37 @@ class JobDetail(JobRecord):
     lease_until: datetime | None
     chain: JobNode
     chain_truncated: bool
+
+
+class QueueSummary(BaseModel):
+    """The jobs of one queue in one state."""
+
+    queue: str
+    state: JobState
+    count: int
+    """Of what is finished: of the past day."""
+    oldest_age_s: float | None
+    """Since the oldest was made; of what is finished: None."""
+
+
+def summarise(session: Session, *, now: datetime) -> list[QueueSummary]:
+    """Count by queue and state: all that is open or dead, and what was finished in the past day."""
+    open_ = select(Job.queue, Job.state, func.count(), func.min(Job.created_at)).where(
+        Job.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.DEAD])
+    )
+    over = select(Job.queue, Job.state, func.count(), null()).where(
+        Job.finished_at > now - timedelta(days=1), Job.state.in_([JobState.DONE, JobState.CANCELLED])
+    )
+    rows = [
+        *session.execute(open_.group_by(Job.queue, Job.state)),
+        *session.execute(over.group_by(Job.queue, Job.state)),
+    ]
+    return [
+        QueueSummary(
+            queue=queue, state=state, count=count, oldest_age_s=None if made is None else (now - made).total_seconds()
+        )
+        for queue, state, count, made in sorted(rows, key=lambda row: (row[0], row[1].value))
+    ]
 
 
 def list_jobs(

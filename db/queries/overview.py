@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from math import log
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -17,7 +16,7 @@ from db.models.jobs import Job
 from db.models.mail import Email
 from db.models.proposals import ImprovementProposal
 from db.queries.alerts import AlertRecord, list_alerts
-from db.queries.rollouts import RolloutRecord, list_rollouts
+from db.queries.rollouts import RolloutRecord, list_rollouts, log_of
 
 SHOWN = 50
 """Things of one kind on the page."""
@@ -86,18 +85,14 @@ def margins_of(evidence: dict[str, Any]) -> list[Margin]:
             baseline=part.get("baseline"),
             candidate=part.get("candidate"),
             drop=part.get("drop"),
-            log_e_worse=_log(part.get("e_rollback")),
-            worse_at=_log(part.get("rollback_at")),
-            log_e_fine=_log(part.get("e_promote")),
-            fine_at=_log(part.get("promote_at")),
+            log_e_worse=log_of(part.get("e_rollback")),
+            worse_at=log_of(part.get("rollback_at")),
+            log_e_fine=log_of(part.get("e_promote")),
+            fine_at=log_of(part.get("promote_at")),
         )
         for name, part in evidence.items()
         if isinstance(part, dict) and "e_rollback" in part
     ]
-
-
-def _log(value: float | None) -> float | None:
-    return log(value) if value is not None and 0 < value < float("inf") else None
 
 
 def _approvals(session: Session) -> list[NeedsYou]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from math import log, sqrt
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from core.errors import NotFoundError
 from core.states import RolloutState
 from db.models.apps import App
 from db.models.proposals import ImprovementProposal
-from db.models.rollouts import Rollout, RolloutEvent
+from db.models.rollouts import Rollout, RolloutEvent, RolloutLook
 from db.queries.paging import DESCENDING, Key, after
 
 
@@ -49,10 +50,50 @@ class RolloutEventRecord(BaseModel):
     evidence: dict[str, Any]
 
 
+class StageRecord(BaseModel):
+    """A percentage and how long it held."""
+
+    percent: int
+    since: datetime
+    until: datetime | None
+
+
+class EvidencePoint(BaseModel):
+    """What was known of one metric at one look. Logarithms are natural."""
+
+    at: datetime
+    metric: str
+    log_e_worse: float | None
+    """Against "the candidate is no worse"; a rollback takes `worse_at`."""
+    log_e_fine: float | None
+    """Against "the candidate loses the tolerance"; a promotion takes `fine_at`."""
+    worse_at: float | None
+    fine_at: float | None
+    estimate: float | None
+    """Candidate against baseline, relative: −0.05 is five per cent worse."""
+    low: float | None
+    high: float | None
+    """95 % interval of the estimate at this look alone, wide enough for any score in [0, 1]."""
+
+
+class SplitCheck(BaseModel):
+    """Whether units arrive in the agreed shares."""
+
+    e_value: float
+    pause_at: float
+    baseline_units: int
+    candidate_units: int
+    """Of the present stage."""
+
+
 class RolloutDetail(RolloutRecord):
     """One rollout with its history."""
 
     events: list[RolloutEventRecord]
+    stages: list[StageRecord]
+    evidence: list[EvidencePoint]
+    """Oldest first; of a long rollout the looks are thinned out."""
+    ratio: SplitCheck | None
 
 
 def list_rollouts(
@@ -91,7 +132,76 @@ def show_rollout(session: Session, rollout_id: int) -> RolloutDetail:
         select(RolloutEvent).where(RolloutEvent.rollout_id == rollout_id).order_by(RolloutEvent.at, RolloutEvent.id)
     )
     records = [RolloutEventRecord.model_validate(event, from_attributes=True) for event in events]
-    return RolloutDetail(**_fields(*row), events=records)
+    return RolloutDetail(
+        **_fields(*row),
+        events=records,
+        stages=_stages(records, row[0].finished_at),
+        evidence=_evidence(session, rollout_id),
+        ratio=_ratio(row[0]),
+    )
+
+
+def _stages(events: list[RolloutEventRecord], finished_at: datetime | None) -> list[StageRecord]:
+    moves = [event for event in events if event.from_percent != event.to_percent]
+    ends = [*(event.at for event in moves[1:]), finished_at]
+    return [
+        StageRecord(percent=event.to_percent, since=event.at, until=end)
+        for event, end in zip(moves, ends, strict=False)
+        if event.to_percent
+    ]
+
+
+def _evidence(session: Session, rollout_id: int) -> list[EvidencePoint]:
+    looks = session.execute(
+        select(RolloutLook.at, RolloutLook.evidence)
+        .where(RolloutLook.rollout_id == rollout_id)
+        .order_by(RolloutLook.id)
+    )
+    return [
+        _point(at, name, part)
+        for at, evidence in looks
+        for name, part in evidence.items()
+        if isinstance(part, dict) and "e_rollback" in part
+    ]
+
+
+def _point(at: datetime, name: str, part: dict[str, Any]) -> EvidencePoint:
+    estimate = low = high = None
+    baseline, candidate = part.get("baseline"), part.get("candidate")
+    if baseline and candidate is not None:
+        estimate = candidate / baseline - 1
+        units = part.get("units") or [0, 0]
+        if min(units) > 0:
+            # p(1 − p) bounds the variance of every score in [0, 1] with the mean p
+            variance = sum(max(p * (1 - p), 0.0) / n for p, n in zip((baseline, candidate), units, strict=True))
+            half = 1.96 * sqrt(variance) / baseline
+            low, high = estimate - half, estimate + half
+    return EvidencePoint(
+        at=at,
+        metric=name,
+        log_e_worse=log_of(part.get("e_rollback")),
+        log_e_fine=log_of(part.get("e_promote")),
+        worse_at=log_of(part.get("rollback_at")),
+        fine_at=log_of(part.get("promote_at")),
+        estimate=estimate,
+        low=low,
+        high=high,
+    )
+
+
+def log_of(value: float | None) -> float | None:
+    """Return the natural logarithm, or None where there is none."""
+    return log(value) if value is not None and 0 < value < float("inf") else None
+
+
+def _ratio(rollout: Rollout) -> SplitCheck | None:
+    ratio = rollout.guard.get("evidence", {}).get("ratio")
+    if not ratio:
+        return None
+    baseline, candidate = rollout.guard.get("units", (0, 0))
+    return SplitCheck(
+        e_value=ratio["e_value"], pause_at=ratio["pause_at"], baseline_units=baseline, candidate_units=candidate
+    )
 
 
 def _rows() -> Any:

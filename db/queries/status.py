@@ -15,6 +15,7 @@ from db.models.apps import App
 from db.models.jobs import Job
 from db.models.rollouts import Rollout
 from db.queries.fleet import QueueRecord, queues
+from db.queries.pauses import PauseRecord, list_pauses
 
 OLD_JOB = timedelta(minutes=2)
 """A due job that waits longer than this has nobody who works on it."""
@@ -52,6 +53,7 @@ class DatabaseStatus(BaseModel):
     apps: list[AppStatus]
     queues: list[QueueRecord]
     rollouts: list[RolloutStatus]
+    pauses: list[PauseRecord]
     reasons: list[str]
 
 
@@ -66,13 +68,18 @@ def read(
     """
     apps = app_statuses(session, now=now)
     queue_records = queues(session, queue_names, now=now)
-    reasons = [
+    pauses = list_pauses(session)
+    held = {pause.queue for pause in pauses}
+    reasons = [f"{pause.queue or 'everything'} is paused by {pause.by}: {pause.reason}" for pause in pauses]
+    reasons += [
         f"{record.dead} dead jobs in {record.name}: metamon jobs list" for record in queue_records if record.dead
     ]
     reasons += [
         f"a job waits in {record.name} for {record.oldest_age_s:.0f} s"
         for record in queue_records
-        if record.oldest_age_s is not None and record.oldest_age_s > OLD_JOB.total_seconds()
+        if record.oldest_age_s is not None
+        and record.oldest_age_s > OLD_JOB.total_seconds()
+        and not {None, record.name} & held
     ]
     late = max(LATE_SWEEP * sweep, LATE_SWEEP_MIN)
     if up_since is None or now - up_since > late:
@@ -99,6 +106,7 @@ def read(
             )
             for rollout, name in rollouts
         ],
+        pauses=pauses,
         reasons=reasons,
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from core.errors import MetamonError, NotFoundError
 from core.states import JOB, JobState
 from db.models.jobs import Job
+from db.repositories import pauses
 
 CHANNEL = "metamon_jobs"
 """LISTEN here to hear of new jobs; the relay does."""
@@ -100,6 +101,8 @@ def claim(session: Session, job_id: int, *, owner: str, now: datetime, lease: ti
     if job.state is JobState.QUEUED:
         if job.run_at > now:
             return None
+        if job.kind not in pauses.NEVER_HELD and pauses.holds(pauses.held(session), job.queue):
+            return None  # it was sent before the pause; the relay sends it again behind it
     elif job.state is JobState.RUNNING:
         held = job.lease_until is not None and job.lease_until > now
         if held and job.owner != owner:
@@ -201,12 +204,22 @@ def release_expired(session: Session, now: datetime) -> int:
 
 
 def mark_due(
-    session: Session, queue: str, *, now: datetime, limit: int, queue_empty: bool, base: timedelta
+    session: Session,
+    queue: str,
+    *,
+    now: datetime,
+    limit: int,
+    queue_empty: bool,
+    base: timedelta,
+    only: Collection[str] | None = None,
 ) -> list[tuple[int, str]]:
     """Mark up to `limit` due jobs as dispatched and return their (id, kind). Publish after the commit, not before.
 
     A job that was dispatched and never taken is due again after base·2ⁿ: a message can be lost, but while its queue
     is long it is probably only waiting. Where the queue is empty the wait is flat: then it is lost.
+
+    Args:
+        only: kinds that are sent; all where None.
     """
     overdue_after: ColumnElement[timedelta] = func.make_interval(0, 0, 0, 0, 0, 0, base.total_seconds())
     if not queue_empty:
@@ -218,6 +231,7 @@ def mark_due(
             Job.state == JobState.QUEUED,
             Job.run_at <= now,
             or_(Job.dispatched_at.is_(None), Job.dispatched_at + overdue_after < now),
+            *(() if only is None else (Job.kind.in_(only),)),
         )
         .order_by(Job.run_at, Job.id)
         .limit(limit)

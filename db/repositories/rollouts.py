@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
 from core.states import LIVE_ROLLOUTS
 from db.models.apps import App
 from db.models.proposals import ImprovementProposal
-from db.models.rollouts import Rollout, RolloutEvent
+from db.models.rollouts import Rollout, RolloutEvent, RolloutLook
+
+LOOKS_CAP = 400
+"""Looks of the guard that are kept of one rollout."""
 
 
 def lock(session: Session, rollout_id: int) -> Rollout:
@@ -61,6 +64,17 @@ def live_with_key(session: Session, app_id: int, key: str) -> int | None:
 def live(session: Session) -> list[int]:
     """Return the ids of all live rollouts."""
     return list(session.scalars(select(Rollout.id).where(Rollout.state.in_(LIVE_ROLLOUTS)).order_by(Rollout.id)))
+
+
+def note_look(session: Session, rollout: Rollout, *, at: datetime, evidence: dict[str, Any]) -> None:
+    """Keep what the guard saw. Of a long rollout every second look is forgotten whenever there are too many."""
+    session.add(RolloutLook(rollout_id=rollout.id, at=at, percent=rollout.percent, evidence=evidence))
+    session.flush()
+    ids = session.scalars(
+        select(RolloutLook.id).where(RolloutLook.rollout_id == rollout.id).order_by(RolloutLook.id)
+    ).all()
+    if len(ids) > LOOKS_CAP:
+        session.execute(delete(RolloutLook).where(RolloutLook.id.in_(ids[1:-1:2])))
 
 
 def record(

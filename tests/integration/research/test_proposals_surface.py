@@ -121,9 +121,16 @@ def test_the_api_shows_to_viewers_and_decides_for_reviewers(
     assert [row["id"] for row in viewer.get("/api/v1/proposals").json()["items"]] == [2, 1]
     assert viewer.get("/api/v1/proposals/1").json()["hypotheses"]
     assert viewer.get("/api/v1/proposals/9999").status_code == 404
-    assert viewer.post(f"/api/v1/proposals/{proposal}/approve", json={}).status_code == 403
-    approved = reviewer.post(f"/api/v1/proposals/{proposal}/approve", json={"reason": "fine"})
+    assert viewer.post(f"/api/v1/proposals/{proposal}/approve", json={"change_hash": "x"}).status_code == 403
+    looked_at = viewer.get(f"/api/v1/proposals/{proposal}").json()["change_hash"]
+    other = reviewer.post(f"/api/v1/proposals/{proposal}/approve", json={"reason": "fine", "change_hash": "another"})
+    assert other.status_code == 409
+    assert "another change" in other.json()["detail"]
+    seen = {"change_hash": looked_at}
+    approved = reviewer.post(f"/api/v1/proposals/{proposal}/approve", json={"reason": "fine", **seen})
     assert (approved.status_code, approved.json()["status"]) == (200, "approved")
-    again = reviewer.post(f"/api/v1/proposals/{proposal}/reject", json={"reason": "late"})
+    again = reviewer.post(f"/api/v1/proposals/{proposal}/reject", json={"reason": "late", **seen})
     assert again.status_code == 409
-    assert "reviewer" in again.text
+    assert again.json()["decided_by"] == approved.json()["reviewed_by"]
+    assert again.json()["decision"] == "approved"
+    assert again.json()["decided_at"]
