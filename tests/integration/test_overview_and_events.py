@@ -40,8 +40,9 @@ def add_alert(session: Session, app_id: int, number: int = 0, **fields: Any) -> 
     now = utc_now()
     alert = MonitoringAlert(
         app_id=app_id, fingerprint=f"error_spike:m{number}", metric="error_rate", title="Error rate 40 %",
-        window_start=now, window_end=now, opened_at=now,
-        **{"kind": "error_spike", "severity": "critical", "state": "firing", "fired_at": now, **fields},
+        window_start=now, window_end=now,
+        **{"opened_at": now, "kind": "error_spike", "severity": "critical", "state": "firing", "fired_at": now,
+           **fields},
     )  # fmt: skip
     session.add(alert)
     session.flush()
@@ -159,7 +160,6 @@ def test_lists_page_without_gaps_while_rows_are_added(http: httpx.Client, sessio
 
 LISTS = (
     "alerts", "apps", "evaluations", "golden", "impact", "jobs", "mail", "proposals", "rollouts", "silences",
-    "validations",
 )  # fmt: skip
 
 
@@ -312,3 +312,47 @@ def test_the_stream_is_for_those_who_may_look(http: httpx.Client, sessions: sess
     """No token, no stream; an app's ingest token is none."""
     assert httpx.get(f"{http.base_url}events").status_code == 401
     assert httpx.get(f"{http.base_url}events", headers=bearer(sessions, Scope.INGEST, "app")).status_code == 403
+
+
+def test_a_chart_has_its_band_and_its_marks(http: httpx.Client, sessions: sessionmaker[Session]) -> None:
+    """At most so many points, each within what was to be expected before it; alerts are marked."""
+    from agents.monitoring.check import Cadence, check_app
+
+    world = make_world(sessions)
+    now = utc_now()
+    world.add(steady(now - timedelta(days=4), now, timedelta(minutes=2), scores={"fact_accuracy": 1.0}))
+    with sessions.begin() as session:
+        check_app(session, world.app_id, at=now, now=now, cadence=Cadence(), run_url=lambda *_: "")
+        alert_id = add_alert(session, world.app_id, opened_at=now - timedelta(hours=1)).id
+    for metric in ("error_rate", "fact_accuracy", "latency_p95", "volume"):
+        chart = http.get("/metrics/shop", params={"metric": metric, "points": 50}).json()
+        assert 20 < len(chart["points"]) <= 50
+        inner = chart["points"][1:-1]
+        assert all(point["low"] <= point["value"] <= point["high"] for point in inner), metric
+        assert [(mark["kind"], mark["subject"]) for mark in chart["marks"]] == [("alert_opened", f"alert:{alert_id}")]
+    assert http.get("/metrics/nobody", params={"metric": "volume"}).status_code == 404
+    for window in ("24h", "7d", "30d", "90d"):
+        found = http.get("/evaluations/trends", params={"app": "shop", "window": window}).json()
+        names = {trend["name"]: trend for trend in found["metrics"]}
+        assert names["fact_accuracy"]["mean"] == 1.0
+        assert names["error_rate"]["mean"] == 0.0
+    day = http.get("/evaluations/trends", params={"app": "shop", "window": "24h"}).json()
+    volume = next(trend for trend in day["metrics"] if trend["name"] == "volume")
+    assert volume["mean"] == pytest.approx(720, rel=0.05)
+    assert volume["change"] == pytest.approx(0, abs=0.05)
+    assert http.get("/impact/calibration").json() == {"points": [], "coverage": None, "bias": None}
+
+
+def test_jobs_as_a_summary_and_as_a_tree(http: httpx.Client, sessions: sessionmaker[Session]) -> None:
+    """By queue and state with the age of the oldest; a chain from any of its jobs."""
+    now = utc_now()
+    with sessions.begin() as session:
+        root = jobs.enqueue(session, key="sweep", kind="monitoring.sweep")
+        assert root is not None
+        claim = jobs.claim(session, root, owner="x", now=now + timedelta(seconds=1), lease=timedelta(minutes=1))
+        child = jobs.enqueue(session, key="check", kind="monitoring.check_app", parent=claim)
+    found = {(row["queue"], row["state"]): row for row in http.get("/jobs/summary").json()}
+    assert found["monitoring", "queued"]["count"] == found["monitoring", "running"]["count"] == 1
+    assert found["monitoring", "queued"]["oldest_age_s"] >= 0
+    tree = http.get(f"/jobs/{child}/tree").json()
+    assert (tree["id"], [node["id"] for node in tree["children"]]) == (root, [child])

@@ -119,7 +119,7 @@ def test_a_session_ends(http: httpx.Client, sessions: sessionmaker[Session], end
             user_sessions.revoke_all(session, user_id, now=now)
         else:
             changed = {"disabled": True} if ends == "disabled" else {"password": PASSWORD + "!"}
-            users.change(session, user_id, by="test", now=now, **changed)  # type: ignore[arg-type]
+            users.change(session, user_id, by="test", now=now, **changed)
     answer = http.get("/api/v1/apps")
     assert answer.status_code == 401
     assert "sign in" in answer.json()["detail"]

@@ -204,7 +204,7 @@ def test_the_api_imports_golden_sets(client: TestClient) -> None:
     """JSON lines in, a version out; a bad line is named."""
     made = client.post("/golden?app=fa-ai", content="\n".join(lines(59)))
     assert (made.status_code, made.json()["version"]) == (201, 2)
-    assert len(client.get(f"/golden/{made.json()['id']}/cases").json()) == 59
+    assert len(client.get(f"/golden/{made.json()['id']}/cases").json()["items"]) == 59
     bad = client.post("/golden?app=fa-ai", content='{"key": 1}')
     assert bad.status_code == 400
     assert "line 1: key" in bad.json()["detail"]
