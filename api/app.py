@@ -11,12 +11,14 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
 from agents.review import ChangedProposalError, ReviewConflictError
 from api import pages
+from api.conditional import ConditionalAnswers
+from api.schema import describe
 from api.stream import Hub
 from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError
 from core.logging import configure_logging
@@ -51,6 +53,8 @@ def create_app(sessions: sessionmaker[Session] | None = None) -> FastAPI:
     app.state.live = {}
     app.state.hub = Hub(lambda: engine_of(sessions))
     _mount(app)
+    app.add_middleware(ConditionalAnswers)
+    describe(app)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid_problem)
     app.add_exception_handler(MetamonError, _metamon_problem)
@@ -130,6 +134,8 @@ async def _metamon_problem(_: Request, error: Exception) -> JSONResponse:
 async def _database_problem(_: Request, error: Exception) -> JSONResponse:
     # The statement and its parameters stay in the log.
     assert isinstance(error, DBAPIError)
+    if isinstance(error, DataError):
+        return problem(422, "a value is too large, or holds a character that no text may hold")
     if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
         response = problem(503, "the database is away; try again in a moment")
         response.headers["Retry-After"] = "2"

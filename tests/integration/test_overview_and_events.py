@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -356,3 +357,51 @@ def test_jobs_as_a_summary_and_as_a_tree(http: httpx.Client, sessions: sessionma
     assert found["monitoring", "queued"]["oldest_age_s"] >= 0
     tree = http.get(f"/jobs/{child}/tree").json()
     assert (tree["id"], [node["id"] for node in tree["children"]]) == (root, [child])
+
+
+def test_what_did_not_change_is_not_sent_again(http: httpx.Client, sessions: sessionmaker[Session]) -> None:
+    """Polling costs a 304 until something changes; a changed list has another tag."""
+    app_id = add_app(sessions)
+    for path in ("/overview", "/alerts", "/apps"):
+        first = http.get(path)
+        again = http.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b""), path
+        assert first.headers["cache-control"] == "private, no-cache"
+        assert first.headers["x-content-type-options"] == "nosniff"
+    tag = http.get("/alerts").headers["etag"]
+    with sessions.begin() as session:
+        add_alert(session, app_id)
+    changed = http.get("/alerts", headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != tag
+
+
+def test_an_unknown_path_of_the_api_is_a_problem_and_never_the_page(http: httpx.Client) -> None:
+    """Whatever the method: JSON that says so, not a page that says 200."""
+    root = str(http.base_url).removesuffix("/api/v1/")
+    for path in ("/api/v1/nothing", "/api/nothing", "/api/v9/alerts"):
+        for method in ("GET", "POST", "DELETE"):
+            answer = httpx.request(method, root + path)
+            assert answer.status_code in (404, 405), (method, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+    assert httpx.get(f"{root}/api/nothing").status_code == 404
+
+
+OPEN = {("get", "/health"), ("get", "/api/v1/info"), ("post", "/api/v1/session")}
+
+
+def test_everything_but_the_door_is_locked(http: httpx.Client) -> None:
+    """Every operation of the schema answers 401 to a stranger, whatever comes with it."""
+    root = str(http.base_url).removesuffix("/api/v1/")
+    document = httpx.get(f"{root}/api/openapi.json").json()
+    asked = 0
+    for path, operations in document["paths"].items():
+        for method in {"get", "post", "put", "patch", "delete"} & operations.keys():
+            if (method, path) in OPEN or not path.startswith("/api/v1/"):
+                continue
+            filled = path.replace("{run_id}", "0" * 32).replace("{feedback_id}", "0" * 32)
+            filled = "".join("1" if part.startswith("{") else part for part in re.split(r"({[^}]*})", filled))
+            answer = httpx.request(method, root + filled)
+            assert answer.status_code == 401, (method, path, answer.status_code)
+            asked += 1
+    assert asked > 60
