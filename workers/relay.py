@@ -63,7 +63,16 @@ class CeleryBroker:
 
     def publish(self, kind: str, job_id: int, queue: str) -> None:
         """Send the job's id under a fresh task id: a redelivery is told from a re-dispatch by it."""
-        app.send_task(kind, args=[job_id], queue=queue, routing_key=queue, task_id=str(uuid.uuid4()), retry=False)
+        app.send_task(
+            kind,
+            args=[job_id],
+            queue=queue,
+            routing_key=queue,
+            task_id=str(uuid.uuid4()),
+            retry=False,
+            argsrepr=f"job {job_id}",  # what Flower shows: `metamon jobs show N`
+            kwargsrepr="",
+        )
 
 
 @dataclass

@@ -14,6 +14,7 @@ from db.models.alerts import MonitoringAlert
 from db.models.apps import App
 from db.models.jobs import Job
 from db.models.rollouts import Rollout
+from db.queries.addresses import mail_problems
 from db.queries.fleet import QueueRecord, queues
 from db.queries.pauses import PauseRecord, list_pauses
 
@@ -90,6 +91,8 @@ def read(
             for app in apps
             if app.enabled and (app.last_sweep is None or now - app.last_sweep > late)
         ]
+    # An alarm that nobody hears is none.
+    reasons += [problem.text for problem in mail_problems(session) if problem.kind == "bouncing"]
     rollouts = session.execute(
         select(Rollout, App.name)
         .join(App, App.id == Rollout.app_id)

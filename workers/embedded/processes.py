@@ -136,14 +136,18 @@ def workers(folder: StateFolder, env: Mapping[str, str]) -> list[Spec]:
 
 
 def flower(folder: StateFolder, host: str, port: int, *, login: str, env: Mapping[str, str]) -> Spec:
-    """Return Flower; `login` is user:password. It travels in the environment: a command line is in every `ps`."""
+    """Return Flower; `login` is user:password. It travels in the environment: a command line is in every `ps`.
+
+    Read-only: the rows are the truth. What Flower can revoke, kill or post, the relay would only send again.
+    """
     store = folder.path / "flower"
     store.mkdir(mode=0o700, exist_ok=True)
     return Spec(
         "flower",
         (
             *CELERY, "flower", f"--address={host}", f"--port={port}", "--persistent=True", "--max_tasks=10000",
-            "--state_save_interval=60000", "--purge_offline_workers=300",
+            "--max_workers=100", "--state_save_interval=60000", "--purge_offline_workers=300", "--read_only=True",
+            "--tasks_columns=name,args,state,received,started,runtime,worker,uuid",
         ),
         {**env, "FLOWER_BASIC_AUTH": login, "FLOWER_DB": str(store / "state")},
         url_of(host, port),
