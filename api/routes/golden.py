@@ -60,7 +60,7 @@ def show(set_id: SmallId, _: Viewer, sessions: Db) -> GoldenSetDetail:
 def cases(
     set_id: SmallId, _: Viewer, sessions: Db, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[GoldenCaseRecord]:
-    """List a version's cases by key."""
+    """List a version's cases in their order."""
     with sessions() as session:
         show_set(session, set_id)
         return page(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.errors import NotFoundError
 from db.models.apps import App
 from db.models.validation import GoldenCase, GoldenSet
-from db.queries.paging import ASCENDING, DESCENDING, Key, after
+from db.queries.paging import DESCENDING, Key, after
 from db.repositories import golden
 
 
@@ -112,13 +112,16 @@ def newest_id(session: Session, app: str, name: str | None = None) -> int:
 def list_cases(
     session: Session, set_id: int, *, key: Key | None = None, limit: int = 100_000
 ) -> list[GoldenCaseRecord]:
-    """Return a version's cases by key.
+    """Return a version's cases in their order.
 
     Args:
         key: (key,) of the last one seen.
     """
-    statement = select(GoldenCase).where(GoldenCase.set_id == set_id)
-    rows = session.scalars(after(statement, (GoldenCase.key, ASCENDING), key=key, limit=limit))
+    statement = select(GoldenCase).where(GoldenCase.set_id == set_id).order_by(GoldenCase.id).limit(limit)
+    if key is not None:
+        seen = select(GoldenCase.id).where(GoldenCase.set_id == set_id, GoldenCase.key == key[0])
+        statement = statement.where(GoldenCase.id > seen.scalar_subquery())
+    rows = session.scalars(statement)
     return [GoldenCaseRecord.model_validate(row, from_attributes=True) for row in rows]
 
 

@@ -125,7 +125,7 @@ def test_lists_narrow_down_to_what_is_stuck(sessions: sessionmaker[Session], cha
         assert kinds(older_than=timedelta(hours=1)) == []
         assert len(kinds(root_id=chain["monitoring.sweep"])) == 4
         assert kinds(oldest_first=True, limit=1) == ["monitoring.sweep"]
-        assert kinds(before=chain["monitoring.check_app"]) == ["monitoring.sweep"]
+        assert kinds(key=(chain["monitoring.check_app"],)) == ["monitoring.sweep"]
         with pytest.raises(NotFoundError, match="jobs list"):
             show_job(session, 9999, now=now)
 
