@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-CAPACITY = 1 << 16
+CAPACITY = 60_000
 """Units that are remembered. Beyond it, a random half of all units is ignored from then on: a choice that knows
 nothing of arms or outcomes."""
 
-_CANDIDATE = 255
+_CANDIDATE = (1 << 16) - 1
 _FULL = 1 << 64
 
 
@@ -48,6 +48,7 @@ class Exposure:
         self.limit = _FULL
         self.shares: list[float] = []
         self.seen: dict[int, int] = {}
+        self._codes: dict[float, int] = {}
 
     def admit(
         self, units: Sequence[Any] | NDArray[Any], candidate: Flags, share: Floats
@@ -65,39 +66,53 @@ class Exposure:
         counts = np.zeros(len(keys), dtype=np.bool_)
         fresh = np.zeros(len(keys), dtype=np.bool_)
         chance = np.array(share, dtype=np.float64)
-        for row, (key, chosen, now) in enumerate(zip(keys, candidate.tolist(), share.tolist(), strict=True)):
-            if key >= self.limit or not 0 < now < 1:
-                continue
-            code = self.seen.get(key)
-            if code is None:
-                fresh[row] = True
-            elif code == _CANDIDATE or now <= self.shares[code]:
-                continue
-            else:
-                then = self.shares[code]
-                chance[row] = (now - then) / (1 - then)
-            counts[row] = True
-            self.seen[key] = _CANDIDATE if chosen else self._code(now)
-            if len(self.seen) > self.capacity:
-                self._halve()
+        turns = np.flatnonzero(np.diff(chance)) + 1
+        for low, high in zip([0, *turns.tolist()], [*turns.tolist(), len(keys)], strict=True):
+            if high > low and 0 < chance[low] < 1:
+                self._admit_stage(
+                    keys[low:high], candidate[low:high], counts[low:high], chance[low:high], fresh[low:high]
+                )
         return counts, chance, fresh
 
-    def _code(self, share: float) -> int:
-        if share in self.shares:
-            return self.shares.index(share)
-        if len(self.shares) >= _CANDIDATE:
-            raise ValueError(f"more than {_CANDIDATE} different shares in one rollout; a ramp has stages")
-        self.shares.append(share)
-        return len(self.shares) - 1
+    def _admit_stage(self, keys: list[int], candidate: Flags, counts: Flags, chance: Floats, fresh: Flags) -> None:
+        """Admit rows of one share, and note into the last three; within a stage only a unit's first row can count."""
+        now = float(chance[0])
+        code = self._code(now)
+        for row, (key, chosen) in enumerate(zip(keys, candidate.tolist(), strict=True)):
+            if key >= self.limit:
+                continue
+            before = self.seen.get(key)
+            if before is None:
+                fresh[row] = True
+            elif before == _CANDIDATE or now <= self.shares[before]:
+                continue
+            else:
+                then = self.shares[before]
+                chance[row] = (now - then) / (1 - then)
+            counts[row] = True
+            self.seen[key] = _CANDIDATE if chosen else code
+            if len(self.seen) > self.capacity:
+                self.limit //= 2
+                self.seen = {kept: of for kept, of in self.seen.items() if kept < self.limit}
 
-    def _halve(self) -> None:
-        self.limit //= 2
-        self.seen = {key: code for key, code in self.seen.items() if key < self.limit}
+    def _code(self, share: float) -> int:
+        if share in self._codes:
+            return self._codes[share]
+        if len(self.shares) >= _CANDIDATE:
+            # A share that moves all the time: forget the ones that no remembered unit had.
+            used = sorted({code for code in self.seen.values() if code != _CANDIDATE})
+            renamed = {code: new for new, code in enumerate(used)} | {_CANDIDATE: _CANDIDATE}
+            self.seen = {key: renamed[code] for key, code in self.seen.items()}
+            self.shares = [self.shares[code] for code in used]
+            self._codes = {known: code for code, known in enumerate(self.shares)}
+        self.shares.append(share)
+        self._codes[share] = len(self.shares) - 1
+        return self._codes[share]
 
     def state(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         keys = np.fromiter(self.seen.keys(), dtype=">u8", count=len(self.seen))
-        codes = np.fromiter(self.seen.values(), dtype=np.uint8, count=len(self.seen))
+        codes = np.fromiter(self.seen.values(), dtype=">u2", count=len(self.seen))
         return {
             "limit": str(self.limit),
             "capacity": self.capacity,
@@ -112,7 +127,8 @@ class Exposure:
         self = cls(int(state["capacity"]))
         self.limit = int(state["limit"])
         self.shares = [float(share) for share in state["shares"]]
+        self._codes = {share: code for code, share in enumerate(self.shares)}
         keys = np.frombuffer(base64.b64decode(state["keys"]), dtype=">u8")
-        codes = np.frombuffer(base64.b64decode(state["codes"]), dtype=np.uint8)
+        codes = np.frombuffer(base64.b64decode(state["codes"]), dtype=">u2")
         self.seen = dict(zip(keys.tolist(), codes.tolist(), strict=True))
         return self

@@ -2,13 +2,15 @@
 
 For every metric (success in [0, 1], higher is better) two bets run, unit by unit:
 
-- against "the candidate is no worse than the baseline": a mixture over relative drops; its wealth is the evidence for
-  a rollback, which needs 1/α · M of it (Bonferroni over M metrics) AND an estimated drop of at least the tolerance;
+- against "the candidate is no worse than the baseline": see `analysis.accounts`; its wealth is the evidence for a
+  rollback, which needs 1/α · M of it (Bonferroni over M metrics) AND an estimated drop of at least the tolerance;
 - against "the candidate loses the tolerance or more": its wealth is the evidence for a promotion, which needs 1/α for
   every metric.
 
 A third bet watches the split itself: where units do not arrive in the agreed shares, nothing else can be believed, so
-the rollout pauses (α = .001). Whatever hits both arms alike (an outage, a bad hour) moves none of them.
+the rollout pauses (α = .001). Whatever hits both arms alike (an outage, a bad hour) moves none of them. It does make
+the arms harder to tell apart: rows that are known to suffer from something else (`disturbed`) are left out of the
+second bet, so that one fault does not stall the cure of another. A rollback looks at all rows all the same.
 
 A unit's outcome counts once per stage (see `analysis.exposure`). Estimates are stratified by stage and never pooled
 over stages: with a daily cycle that would be Simpson's paradox. NaN is no outcome.
@@ -23,22 +25,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.accounts import Accounts
 from analysis.eprocess import Baseline, Flags, Floats, log_bets, log_mean_exp, paths
 from analysis.exposure import Exposure
 
 Action = Literal["hold", "promote", "rollback", "pause"]
 
-DROPS = np.array([0.0, 0.05, 0.1, 0.2, 0.45, 0.9])
-"""Relative drops that the rollback bet is spread over. The first is money that is never staked; the last is the guard
-against hard failure: where a candidate fails outright, a handful of its units is evidence enough."""
-DROP_WEIGHTS = np.array([0.1, 0.32, 0.22, 0.13, 0.09, 0.14])
 PROMOTE_WEIGHTS = np.array([0.25, 0.75])
 """What is kept and what is staked on the promotion. Ville's bound of alpha is nearly sharp at a drop of exactly the
 tolerance: a quarter that is kept back lowers the bound, and leaves simulation room to show it."""
 SKEWS = np.array([-1.0, -0.3, -0.1, 0.1, 0.3, 1.0])
 """Log odds by which the split may be off, for the check of the ratio."""
 RATIO_ALPHA = 0.001
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,10 @@ class RolloutGuard:
         self.promote_at = 1 / alpha
         self._exposure = Exposure()
         self._baselines = [Baseline() for _ in self.metrics]
-        self._against_equal = np.zeros((len(self.metrics), len(DROPS)))
+        self._against_equal = [Accounts(tolerance, self.rollback_at) for _ in self.metrics]
         self._against_drop = np.zeros(len(self.metrics))
         self._against_split = np.zeros(len(SKEWS))
-        # By (conditional share): per metric [n0, sum0, n1, sum1].
+        # By stage: per metric [n0, sum0, n1, sum1].
         self._strata: dict[float, Floats] = {}
         self._stages: dict[float, list[int]] = {}
 
@@ -89,40 +88,41 @@ class RolloutGuard:
         candidate: ArrayLike,
         share: ArrayLike,
         outcomes: ArrayLike,
+        *,
+        disturbed: ArrayLike | None = None,
     ) -> Decision:
         """Take in what arrived and say what to do.
 
         Args:
             units: randomisation units (strings or integers), in order of arrival; length n.
             candidate: whether the unit had the candidate; shape (n,).
-            share: the candidate's share of units at that time, in (0, 1); a number or shape (n,).
+            share: the candidate's share of units at that time, a number or shape (n,). Where it is 0 or 1 nothing was
+                randomised, and the row is left out.
             outcomes: scores in [0, 1], higher is better, NaN for none; shape (n, metrics).
+            disturbed: whether something that hits both arms is known to hit this row; shape (n,). It must depend on
+                nothing that the candidate changes.
 
         Returns:
             `rollback` or `pause` where their evidence sufficed at any row; `promote` where it suffices at the end of
             the batch; else `hold`. No data is no evidence.
 
         Raises:
-            ValueError: shapes that do not fit, or a score outside [0, 1].
+            ValueError: shapes that do not fit, an arm that is neither, a share outside [0, 1], a score outside [0, 1].
         """
-        n = len(units)
-        arm = np.asarray(candidate, dtype=np.bool_).reshape(n)
-        shares = np.broadcast_to(np.asarray(share, dtype=np.float64), (n,))
-        scores = np.asarray(outcomes, dtype=np.float64).reshape(n, len(self.metrics))
-        if ((scores < 0) | (scores > 1)).any():
-            raise ValueError("scores lie in [0, 1], higher is better; NaN where there is none")
+        arm, shares, scores, apart = self._checked(len(units), candidate, share, outcomes, disturbed)
         counts, chance, fresh = self._exposure.admit(units, arm, shares)
         skewed = self._watch_split(arm[fresh], chance[fresh])
-        for stage in np.unique(shares[counts]).tolist():
+        of_stage = stage_of(shares)
+        for stage in np.unique(of_stage[counts]).tolist():
             seen = self._stages.setdefault(stage, [0, 0])
-            here = counts & (shares == stage)
+            here = counts & (of_stage == stage)
             seen[0] += int((here & ~arm).sum())
             seen[1] += int((here & arm).sum())
         worst: tuple[int, int, float, dict[str, Any]] | None = None
         before = {key: value.copy() for key, value in self._strata.items()}
         for index in range(len(self.metrics)):
             rows = np.flatnonzero(counts & ~np.isnan(scores[:, index]))
-            found = self._take(index, scores[rows, index], arm[rows], chance[rows], before)
+            found = self._take(index, scores[rows, index], arm[rows], chance[rows], apart=apart[rows], before=before)
             if found is not None and (worst is None or rows[found[0]] < worst[0]):
                 worst = (int(rows[found[0]]), index, *found[1:])
         evidence = self.evidence()
@@ -140,12 +140,38 @@ class RolloutGuard:
 
     def units_at(self, share: float) -> tuple[int, int]:
         """Return how many units counted while the share was this: (baseline, candidate)."""
-        baseline, candidate = self._stages.get(share, (0, 0))
+        if not 0 < share < 1:
+            return 0, 0
+        baseline, candidate = self._stages.get(float(stage_of(np.array(share))), (0, 0))
         return baseline, candidate
 
     def forget_split(self) -> None:
         """Start the check of the ratio afresh: a person has looked at why it was off."""
         self._against_split = np.zeros(len(SKEWS))
+
+    def _checked(
+        self, n: int, candidate: ArrayLike, share: ArrayLike, outcomes: ArrayLike, disturbed: ArrayLike | None
+    ) -> tuple[Flags, Floats, Floats, Flags]:
+        """Return (candidate, share, scores, disturbed) as arrays of n rows."""
+        metrics = len(self.metrics)
+        arms = np.asarray(candidate)
+        shares = np.asarray(share, dtype=np.float64)
+        scores = np.asarray(outcomes, dtype=np.float64)
+        apart = np.zeros(n, dtype=np.bool_) if disturbed is None else np.asarray(disturbed, dtype=np.bool_)
+        if n == 0 or (metrics == 1 and scores.shape == (n,)):
+            scores = scores.reshape(n, metrics)
+        if arms.shape != (n,) or shares.shape not in ((), (n,)) or scores.shape != (n, metrics) or apart.shape != (n,):
+            raise ValueError(
+                f"{n} units need candidate ({n},), share () or ({n},), outcomes ({n}, {metrics}); got {arms.shape}, "
+                f"{shares.shape}, {scores.shape}"
+            )
+        if not np.isin(arms, (0, 1)).all():
+            raise ValueError("a unit has the candidate (true) or the baseline (false)")
+        if not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError("the candidate's share is a fraction in [0, 1]")
+        if ((scores < 0) | (scores > 1)).any():
+            raise ValueError("scores lie in [0, 1], higher is better; NaN where there is none")
+        return arms.astype(np.bool_), np.broadcast_to(shares, (n,)), scores, apart
 
     # -- the three bets ------------------------------------------------------------------------------------------------
 
@@ -164,31 +190,19 @@ class RolloutGuard:
         return _exp(wealth[int(np.argmax(crossed))]) if crossed.any() else None
 
     def _take(
-        self, index: int, y: Floats, arm: Flags, share: Floats, before: dict[float, Floats]
+        self, index: int, y: Floats, arm: Flags, share: Floats, *, apart: Flags, before: Mapping[float, Floats]
     ) -> tuple[int, float, dict[str, Any]] | None:
         """Bet one metric's rows; return (row, e-value, estimate) of the first row that calls for a rollback."""
         if not len(y):
             return None
-        base, stake = self._baselines[index].follow(y, ~arm)
-        # One column for each drop that is bet on, and the last for the bet against the tolerance.
-        steps = log_bets(
-            y[:, None],
-            arm[:, None],
-            share[:, None],
-            p0=base[:, None],
-            p1=base[:, None] * np.append(1 - DROPS, 1.0),
-            ratio=np.append(np.ones(len(DROPS)), 1 - self.tolerance),
-            stake=stake[:, None],
-        )
-        start = np.append(self._against_equal[index], self._against_drop[index])
-        walks = np.cumsum(np.vstack([start, steps]), axis=0)[1:, :-1]
-        self._against_drop[index] = np.cumsum(np.append(start[-1], steps[:, -1]))[-1]
-        self._against_equal[index] = walks[-1]
-        wealth = log_mean_exp(walks, DROP_WEIGHTS)
+        wealth = self._against_equal[index].play(y, arm, share)
+        self._bet_on_promotion(index, y[~apart], arm[~apart], share[~apart])
         enough = wealth >= np.log(self.rollback_at)
         found = None
+        stages = stage_of(share)
+        strata = {stage: stages == stage for stage in np.unique(stages).tolist()}
         if enough.any():
-            totals = self._stratum_paths(index, y, arm, share, before)
+            totals = self._stratum_paths(index, y, arm, strata, before)
             baseline, treated = stratified(totals)
             with np.errstate(invalid="ignore", divide="ignore"):
                 drop = 1 - treated / baseline
@@ -196,23 +210,33 @@ class RolloutGuard:
             if called.any():
                 row = int(np.argmax(called))
                 found = (row, _exp(wealth[row]), _estimate(float(baseline[row]), float(treated[row])))
-        for key in np.unique(share).tolist():
-            here = share == key
+        for key in sorted(strata):
+            here = strata[key]
             totals_here = self._strata.setdefault(key, np.zeros((len(self.metrics), 4)))[index]
             for column, mask in ((0, here & ~arm), (2, here & arm)):
-                totals_here[column] += mask.sum()
-                # Summed one by one: the order of addition must not depend on how a batch was cut.
-                totals_here[column + 1] = (
-                    paths(totals_here[column + 1], y[mask])[-1] if mask.any() else totals_here[column + 1]
-                )
+                if mask.any():
+                    totals_here[column] += mask.sum()
+                    # Summed one by one: the order of addition must not depend on how a batch was cut.
+                    totals_here[column + 1] = paths(totals_here[column + 1], y[mask])[-1]
         return found
 
-    def _stratum_paths(self, index: int, y: Floats, arm: Flags, share: Floats, before: dict[float, Floats]) -> Floats:
+    def _bet_on_promotion(self, index: int, y: Floats, arm: Flags, share: Floats) -> None:
+        """Bet one metric's undisturbed rows against a drop of the tolerance or more."""
+        if not len(y):
+            return
+        base, stake = self._baselines[index].follow(y, ~arm)
+        steps = log_bets(y, arm, share, p0=base, p1=base, ratio=np.array(1 - self.tolerance), stake=stake)
+        self._against_drop[index] = paths(float(self._against_drop[index]), steps)[-1]
+
+    def _stratum_paths(
+        self, index: int, y: Floats, arm: Flags, strata: Mapping[float, Flags], before: Mapping[float, Floats]
+    ) -> Floats:
         """Return [n0, sum0, n1, sum1] of every stratum after each row; shape (strata, 4, n)."""
         result = []
-        for key in sorted({*before, *np.unique(share).tolist()}):
+        nowhere = np.zeros(len(y), dtype=np.bool_)
+        for key in sorted({*before, *strata}):
             start = before[key][index] if key in before else np.zeros(4)
-            here = share == key
+            here = strata.get(key, nowhere)
             columns = (here & ~arm, np.where(here & ~arm, y, 0.0), here & arm, np.where(here & arm, y, 0.0))
             result.append([paths(start[k], np.asarray(column, dtype=np.float64)) for k, column in enumerate(columns)])
         return np.asarray(result, dtype=np.float64)
@@ -222,7 +246,6 @@ class RolloutGuard:
     def evidence(self) -> dict[str, Any]:
         """Return the present evidence, as `Decision.evidence` describes it."""
         found: dict[str, Any] = {}
-        wealth = log_mean_exp(self._against_equal, DROP_WEIGHTS)
         kept = np.zeros(len(self.metrics))
         promoting = log_mean_exp(np.column_stack([kept, self._against_drop]), PROMOTE_WEIGHTS)
         for index, name in enumerate(self.metrics):
@@ -231,7 +254,7 @@ class RolloutGuard:
             found[name] = {
                 **_estimate(float(baseline[0]), float(treated[0])),
                 "units": [int(totals[:, 0].sum()), int(totals[:, 2].sum())],
-                "e_rollback": _exp(wealth[index]),
+                "e_rollback": _exp(float(self._against_equal[index].log_total)),
                 "rollback_at": self.rollback_at,
                 "e_promote": _exp(promoting[index]),
                 "promote_at": self.promote_at,
@@ -267,11 +290,11 @@ class RolloutGuard:
             "alpha": self.alpha,
             "exposure": self._exposure.state(),
             "baselines": [[b.n, b.total, b.squares] for b in self._baselines],
-            "against_equal": self._against_equal.tolist(),
+            "against_equal": [accounts.state() for accounts in self._against_equal],
             "against_drop": self._against_drop.tolist(),
             "against_split": self._against_split.tolist(),
-            "strata": [[share, totals.tolist()] for share, totals in self._strata.items()],
-            "stages": [[share, *seen] for share, seen in self._stages.items()],
+            "strata": [[stage, totals.tolist()] for stage, totals in self._strata.items()],
+            "stages": [[stage, *seen] for stage, seen in self._stages.items()],
         }
 
     @classmethod
@@ -286,12 +309,21 @@ class RolloutGuard:
         self = cls(state["metrics"], tolerance=float(state["tolerance"]), alpha=float(state["alpha"]))
         self._exposure = Exposure.from_state(state["exposure"])
         self._baselines = [Baseline(*map(float, numbers)) for numbers in state["baselines"]]
-        self._against_equal = np.array(state["against_equal"], dtype=np.float64)
+        self._against_equal = [
+            Accounts.from_state(accounts, tolerance=self.tolerance, target=self.rollback_at)
+            for accounts in state["against_equal"]
+        ]
         self._against_drop = np.array(state["against_drop"], dtype=np.float64)
         self._against_split = np.array(state["against_split"], dtype=np.float64)
-        self._strata = {float(share): np.array(totals, dtype=np.float64) for share, totals in state["strata"]}
-        self._stages = {float(share): [int(b), int(c)] for share, b, c in state["stages"]}
+        self._strata = {float(stage): np.array(totals, dtype=np.float64) for stage, totals in state["strata"]}
+        self._stages = {float(stage): [int(b), int(c)] for stage, b, c in state["stages"]}
         return self
+
+
+def stage_of(share: Floats) -> Floats:
+    """Return the stage of a share in (0, 1): its log odds to one digit, so that a share that creeps has few stages."""
+    inside = np.clip(share, 1e-9, 1 - 1e-9)
+    return np.asarray(np.round(np.log(inside / (1 - inside)), 1) + 0.0, dtype=np.float64)
 
 
 def stratified(totals: Floats) -> tuple[Floats, Floats]:
