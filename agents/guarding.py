@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agents import rollout as rolling
 from agents.cadence import Cadence
-from analysis.sequential import Decision, RolloutGuard
-from core.states import LIVE_ROLLOUTS, RolloutState
+from agents.change import AllowedKey, Change
+from analysis.sequential import VERSION, Decision, RolloutGuard
+from core.states import LIVE_ROLLOUTS, AlertState, RolloutState
+from db.models.alerts import MonitoringAlert
 from db.models.apps import App
+from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout
 from db.queries.exposures import Exposure, Stage, exposures, feedback_keys, stages
 from db.repositories import rollouts
@@ -47,15 +52,18 @@ def judge(session: Session, rollout_id: int, *, now: datetime, cadence: Cadence)
     rollout = session.get(Rollout, rollout_id)
     if rollout is None or rollout.state not in LIVE_ROLLOUTS:
         return None
-    since = rollout.guarded_until or rollout.started_at
+    watermark = since = rollout.guarded_until or rollout.started_at
     until = now - cadence.settle
     if until <= since:
         return None
     app = session.get_one(App, rollout.app_id)
-    if "sequential" in rollout.guard:
-        guard = RolloutGuard.from_state(rollout.guard["sequential"])
+    known = rollout.guard.get("sequential", {})
+    if known.get("version") == VERSION:
+        guard = RolloutGuard.from_state(known)
     else:
-        guard = RolloutGuard(guarded_metrics(session, app.id, now=now))
+        # None yet, or one that an older release wrote: the runs are all there, they are looked at from the start.
+        guard, since = RolloutGuard(guarded_metrics(session, app.id, now=now)), rollout.started_at
+    others = disturbances(session, rollout, app)
     rows, until = exposures(
         session,
         rollout_id=rollout_id,
@@ -64,18 +72,23 @@ def judge(session: Session, rollout_id: int, *, now: datetime, cadence: Cadence)
         since=since,
         until=until,
         keys=[name for name in guard.metrics if name not in ALWAYS_GUARDED],
+        attributes=sorted({name for conditions in others for name in conditions}),
     )
     history = stages(session, rollout_id)
     shares = [share_of(row, history, rollout.holdback_percent, cadence.transition) for row in rows]
     kept = [(row, share) for row, share in zip(rows, shares, strict=True) if share is not None]
+    arm = np.array([row.candidate for row, _ in kept], dtype=bool)
+    chance = np.array([share for _, share in kept], dtype=float)
+    apart = np.array([_matches(row, others) for row, _ in kept], dtype=bool)
     decision = guard.observe(
         [row.unit for row, _ in kept],
-        np.array([row.candidate for row, _ in kept], dtype=bool),
-        np.array([share for _, share in kept], dtype=float),
+        arm,
+        chance,
         np.array([scores(row, guard.metrics, app.sla_ms) for row, _ in kept], dtype=float),
+        disturbed=apart if _is_split_as_agreed(arm[apart], chance[apart]) else None,
     )
     present = min(rollout.percent, 100 - rollout.holdback_percent) / 100
-    return Judgement(rollout_id, since, until, decision, guard.state(), guard.units_at(present))
+    return Judgement(rollout_id, watermark, until, decision, guard.state(), guard.units_at(present))
 
 
 def settle(session: Session, judged: Judgement, *, now: datetime, cadence: Cadence, parent: Claim | None = None) -> str:
@@ -124,6 +137,42 @@ def guarded_metrics(session: Session, app_id: int, *, now: datetime) -> list[str
     """Return what a rollout of the app is guarded by."""
     present = feedback_keys(session, app_id, since=now - FEEDBACK_SEEN_WITHIN)
     return [*ALWAYS_GUARDED, *(key for key in GUARDED_FEEDBACK if key in present)]
+
+
+def disturbances(session: Session, rollout: Rollout, app: App) -> list[dict[str, str]]:
+    """Return the conditions of what else is wrong with the app at the moment: its other open alerts' causes.
+
+    Those on an attribute that this rollout changes are left out: membership must not depend on the arm.
+    """
+    change = Change.model_validate(rollout.change)
+    rule = AllowedKey.model_validate(app.allowed[change.key]) if change.key in app.allowed else None
+    touched = {rule.attribute, *(rule.when if rule.type == "routing" else ())} if rule else set()
+    proposal = session.get_one(ImprovementProposal, rollout.proposal_id)
+    causes = session.execute(
+        select(ImprovementProposal.cause, ImprovementProposal.alert_id)
+        .join(MonitoringAlert, MonitoringAlert.id == ImprovementProposal.alert_id)
+        .where(
+            MonitoringAlert.app_id == rollout.app_id,
+            MonitoringAlert.state.in_((AlertState.FIRING, AlertState.RECOVERING)),
+            ImprovementProposal.rank == 1,
+        )
+        .order_by(ImprovementProposal.id)
+    )
+    found = [dict(cause.get("conditions") or {}) for cause, alert_id in causes if alert_id != proposal.alert_id]
+    return [conditions for conditions in found if conditions and not touched & conditions.keys()]
+
+
+def _matches(row: Exposure, others: Sequence[Mapping[str, str]]) -> bool:
+    return any(conditions.items() <= row.attributes.items() for conditions in others)
+
+
+def _is_split_as_agreed(candidate: NDArray[np.bool_], share: NDArray[np.float64]) -> bool:
+    """Tell whether these rows have about as many candidates as their shares promise: within four standard errors.
+
+    Rows that differ between the arms were not disturbed before they were served, and may not be left out.
+    """
+    error = float(np.sqrt((share * (1 - share)).sum()))
+    return abs(float(candidate.sum() - share.sum())) <= 4 * error
 
 
 def share_of(row: Exposure, history: Sequence[Stage], holdback_percent: int, transition: timedelta) -> float | None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from agents import review
 from agents.cadence import Cadence
 from agents.change import Change, check_allowed
-from analysis.sequential import RolloutGuard
+from analysis.sequential import VERSION, RolloutGuard
 from core.errors import MetamonError, PermanentError
 from core.states import PROPOSAL, ROLLOUT, ProposalStatus, RolloutState
 from db.models.rollouts import Rollout
@@ -180,7 +180,7 @@ def resume(session: Session, rollout_id: int, *, by: str, reason: str, now: date
     rollout.state = ROLLOUT.check(rollout.state, target)
     rollout.paused_from = None
     rollout.reason = reason
-    if "sequential" in rollout.guard:
+    if rollout.guard.get("sequential", {}).get("version") == VERSION:
         guard = RolloutGuard.from_state(rollout.guard["sequential"])
         guard.forget_split()
         rollout.guard = {**rollout.guard, "sequential": guard.state()}

@@ -31,17 +31,18 @@ from analysis.eprocess import Flags, Floats, log_mean_exp
 TIMES_TOLERANCE = np.array([1.0, 2.0, 4.0])
 """Drops that are played for, in units of the tolerance; the last account plays for hard failure."""
 HARD_DROP = 0.7
-MONEY = np.array([0.27, 0.25, 0.42, 0.03])
-"""What each account starts with; what is missing to 1 is the reserve."""
-RESERVE = 0.03
+MONEY = np.array([0.26, 0.24, 0.38, 0.02])
+"""What each account starts with. With the reserve it is less than 1: accounts that play for a target reach it nearly as
+often as Ville's bound allows, and what is kept back lowers the bound."""
+RESERVE = 0.02
 """Fed to the last account in halves, at growing intervals: a candidate that breaks late is caught as quickly."""
 FIRST_REFUND = 256
-DEADLINE = np.array([1.1, 1.1, 1.15])
+DEADLINE = np.array([1.05, 1.05, 1.1])
 """In units of the information at which a fixed test of the same size would have a power of one half."""
 BOLDEST, TIMIDEST = 2.0, 0.9
 SKEWNESS = 2.2
 """How much later the deadline lies for a skewed X (a small share of a reliable app), times Cornish and Fisher's."""
-CAUTION = 0.8
+CAUTION = 0.3
 """Standard errors by which the base rate is taken lower than it seems: too bold a stake costs more than too timid."""
 MOST_LOST = 0.95
 """No single unit may take more than this share of an account."""
@@ -53,7 +54,7 @@ _TIMED = len(TIMES_TOLERANCE)
 
 
 MEMORY = 3000.0
-PRIOR_MEAN, PRIOR_WEIGHT = 0.9, 40.0
+PRIOR_MEAN, PRIOR_WEIGHT = 0.9, 50.0
 """What is believed of a base rate before a unit was seen, in units."""
 BOUNDS = (0.02, 0.998)
 

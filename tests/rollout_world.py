@@ -105,9 +105,13 @@ def serve(
     every: timedelta = timedelta(milliseconds=20),
     fails: Callable[[bool, random.Random], bool] = lambda candidate, rng: False,
     scores: dict[str, Score] | None = None,
+    metadata: Callable[[random.Random], dict[str, Any]] = lambda rng: {},
     seed: int = 1,
 ) -> datetime:
-    """Trace requests of ever new units through the rollout as it stands; return when the last one ended."""
+    """Trace requests of ever new units through the rollout as it stands; return when the last one ended.
+
+    Half of the requests whose metadata names the model "broken" fail in both arms.
+    """
     rng = random.Random(seed)
     with sessions.begin() as session:
         rollout = session.get_one(Rollout, rollout_id)
@@ -120,7 +124,8 @@ def serve(
         unit = f"u-{next(_numbers)}"
         candidate = gets_candidate(rollout.salt, unit, percent)
         at, run_id = start + number * every, uuid.uuid4()
-        failed = fails(candidate, rng)
+        about = metadata(rng)
+        failed = fails(candidate, rng) or (about.get("model") == "broken" and rng.random() < 0.5)
         runs.append(
             {
                 "day": at.date(),
@@ -131,7 +136,8 @@ def serve(
                 "start_time": at,
                 "end_time": at + timedelta(milliseconds=100),
                 "status": RunStatus.ERROR if failed else RunStatus.SUCCESS,
-                "run_metadata": {
+                "run_metadata": about
+                | {
                     "targeting_key": unit,
                     f"rollout.{rollout_id}": "candidate" if candidate else "baseline",
                 },

@@ -32,6 +32,8 @@ class Exposure:
     latency_ms: float
     scores: dict[str, float]
     """By feedback key, the mean over the trace."""
+    attributes: dict[str, str]
+    """Of the run's metadata, what was asked for and is there."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,19 @@ class Stage:
 
 _RUNS = text("""
 SELECT r.trace_id, r.metadata->>'targeting_key' AS unit, r.metadata->>cast(:label AS text) AS arm,
-       r.start_time, r.end_time, r.status = 'error' AS failed
+       r.start_time, r.end_time, r.status = 'error' AS failed,
+       ARRAY(SELECT r.metadata->>a.name FROM unnest(cast(:attributes AS text[])) WITH ORDINALITY a(name, place)
+              ORDER BY a.place) AS attributes
   FROM runs r JOIN projects p ON p.id = r.project_id
  WHERE p.name = :project AND r.is_root AND r.status IN ('success', 'error')
    AND r.start_time >= :oldest AND r.start_time < :until AND r.day >= cast(:oldest AS date) - 1
    AND r.end_time >= :since AND r.end_time < :until
    AND r.metadata->>cast(:label AS text) IN ('candidate', 'baseline') AND r.metadata ? 'targeting_key'
  ORDER BY r.end_time, r.id LIMIT :cap
-""").columns(trace_id=Uuid, unit=Text, arm=Text, start_time=DateTime(timezone=True), end_time=DateTime(timezone=True))
+""").columns(
+    trace_id=Uuid, unit=Text, arm=Text, start_time=DateTime(timezone=True), end_time=DateTime(timezone=True),
+    attributes=ARRAY(Text),
+)  # fmt: skip
 
 _SCORES = text("""
 SELECT trace_id, key, avg(score) AS score FROM feedback
@@ -74,6 +81,7 @@ def exposures(
     since: datetime,
     until: datetime,
     keys: Sequence[str],
+    attributes: Sequence[str] = (),
 ) -> tuple[list[Exposure], datetime]:
     """Return the requests that finished in [since, until), in the order in which they did, and how far they reach.
 
@@ -81,6 +89,7 @@ def exposures(
 
     Args:
         started_at: when the rollout did; no run from before has its variant.
+        attributes: keys of the run's metadata that are wanted.
     """
     oldest = max(since - LONGEST_RUN, started_at)
     rows = session.execute(
@@ -92,6 +101,7 @@ def exposures(
             "since": since,
             "until": until,
             "cap": ROWS_CAP,
+            "attributes": list(attributes),
         },
     ).all()
     if len(rows) == ROWS_CAP and rows[0].end_time < rows[-1].end_time:
@@ -113,6 +123,9 @@ def exposures(
             failed=row.failed,
             latency_ms=(row.end_time - row.start_time).total_seconds() * 1000,
             scores=scores.get(row.trace_id, {}),
+            attributes={
+                name: value for name, value in zip(attributes, row.attributes, strict=True) if value is not None
+            },
         )
         for row in rows
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,8 +15,9 @@ from agents import guarding, impact, rollout
 from agents.cadence import DEMO
 from core.clock import utc_now
 from core.errors import ForbiddenTransitionError, NotFoundError, PermanentError
-from core.states import ROLLOUT, JobState, ProposalStatus, RolloutState
+from core.states import ROLLOUT, AlertKind, AlertState, JobState, ProposalStatus, RolloutState, Severity
 from db.models.access import AuditEntry
+from db.models.alerts import MonitoringAlert
 from db.models.apps import App
 from db.models.evaluation import ImprovementImpact
 from db.models.jobs import Job
@@ -249,13 +252,62 @@ def test_a_change_that_harms_is_rolled_back_and_the_reason_says_why(sessions: se
     fallen = row(sessions, rollout_id)
     assert (fallen.state, fallen.percent) == (RolloutState.ROLLED_BACK, 0)
     assert fallen.reason is not None
-    assert fallen.reason.startswith("fact_accuracy ")
-    assert "e-value" in fallen.reason
-    assert "≥ 60" in fallen.reason
+    said = re.fullmatch(
+        r"fact_accuracy (0\.\d+) against (0\.\d+) \(-(\d+\.\d) %\), e-value ([\d.e+]+) ≥ 60", fallen.reason
+    )
+    assert said is not None, fallen.reason
+    candidate, baseline, drop, e_value = map(float, said.groups())
+    evidence = fallen.guard["evidence"]["fact_accuracy"]
+    assert fallen.guard["decision"]["metric"] == "fact_accuracy"
+    assert (e_value, drop) == pytest.approx((evidence["e_rollback"], 100 * evidence["drop"]), rel=0.01)
+    assert (candidate, baseline) == pytest.approx((evidence["candidate"], evidence["baseline"]), rel=0.01)
+    assert evidence["e_rollback"] >= evidence["rollback_at"] == pytest.approx(60)
+    assert evidence["drop"] >= 0.05
     assert status(sessions, proposal_id) is ProposalStatus.ROLLED_BACK
     with sessions() as session:
         job = session.scalars(select(Job).where(Job.kind == "notifications.announce")).one()
     assert job.args == {"event": "rolled_back", "subject_id": proposal_id}
+
+
+def broken_model(rng: random.Random) -> dict[str, str]:
+    """A third of the requests go to a model that fails half of the time."""
+    return {"model": "broken" if rng.random() < 1 / 3 else "fine"}
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_another_fault_stalls_no_rollout_once_it_is_explained(
+    sessions: sessionmaker[Session], *, explained: bool
+) -> None:
+    """Requests that another open alert's cause covers are no evidence for or against this change's promotion."""
+    app_id = add_app(sessions)
+    rollout_id = begin(sessions, add_proposal(sessions, app_id))
+    with sessions.begin() as session:
+        alert = MonitoringAlert(
+            app_id=app_id, fingerprint="errors", kind=AlertKind.ERROR_SPIKE, severity=Severity.CRITICAL,
+            state=AlertState.FIRING, metric="error_rate", title="errors", window_start=NOON, window_end=NOON,
+            opened_at=NOON,
+        )  # fmt: skip
+        session.add(alert)
+        session.flush()
+        alert_id = alert.id
+    if explained:
+        other = add_proposal(sessions, app_id, alert_id=alert_id, status=ProposalStatus.PROPOSED)
+        with sessions.begin() as session:
+            session.get_one(ImprovementProposal, other).cause = {"conditions": {"model": "broken"}}
+    now = serve(sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=1500, metadata=broken_model)
+    assert look(sessions, rollout_id, now + timedelta(seconds=4)) == ("promote" if explained else "hold")
+
+
+def test_a_guard_of_an_older_release_looks_at_all_runs_again(sessions: sessionmaker[Session]) -> None:
+    """Its state means something else: nothing is taken from it, and no run is lost."""
+    rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions)))
+    now = serve(sessions, rollout_id, start=NOON + timedelta(seconds=3), requests=200) + timedelta(seconds=4)
+    assert look(sessions, rollout_id, now) == "hold"
+    with sessions.begin() as session:
+        session.get_one(Rollout, rollout_id).guard = {"sequential": {"version": 1}}
+    later = serve(sessions, rollout_id, start=now, requests=100) + timedelta(seconds=4)
+    assert look(sessions, rollout_id, later) == "hold"
+    assert sum(row(sessions, rollout_id).guard["units"]) == 300
 
 
 def test_a_look_that_is_delivered_twice_takes_its_runs_in_once(sessions: sessionmaker[Session]) -> None:

@@ -128,7 +128,8 @@ def test_an_a_a_without_a_flip_passes(k: int) -> None:
     ones = np.ones((100, k)) if k > 1 else np.ones(100)
     result = compare_binary(ones, ones)
     assert (result.delta, result.p_worse, result.p_better) == (0.0, 1.0, 1.0)
-    assert result.p_noninferior == pytest.approx(0.0109, abs=1e-4)
+    # Asked once, the exact test; asked again, what is left is that one case in twenty fails and none was seen.
+    assert result.p_noninferior == pytest.approx(0.0109 if k == 1 else 0.95**100, abs=1e-4)
     assert judge({"fact_accuracy": result}).outcome is Outcome.PASS
 
 
@@ -211,7 +212,9 @@ def test_measurements_agree_with_scipy() -> None:
     x, y = rng.gamma(9, 10, 80), rng.gamma(9, 10, 80)
     result = compare_continuous(x, y)
     assert result.p_worse == pytest.approx(stats.ttest_1samp(y - x, 0, alternative="less").pvalue)
-    assert result.p_noninferior == pytest.approx(stats.ttest_1samp(y - 0.95 * x, 0, alternative="greater").pvalue)
+    # A margin is lost by few cases that lose much: t's own p-value is the least that may be said.
+    plain = stats.ttest_1samp(y - 0.95 * x, 0, alternative="greater").pvalue
+    assert plain <= result.p_noninferior <= 1.25 * plain
     interval = stats.ttest_1samp(y - x, 0).confidence_interval()
     assert result.interval == pytest.approx((interval.low, interval.high))
 
@@ -281,3 +284,16 @@ def test_needed_cases_do_settle_it() -> None:
 def test_holm_is_holm() -> None:
     """Against the textbook example."""
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+
+
+@pytest.mark.parametrize(("base", "lost"), [(0.95, True), (1.0, False), (0.99, False)])
+def test_a_loss_of_exactly_the_margin_passes_rarely_however_it_is_spread(base: float, lost: bool) -> None:
+    """Five repeats: a few cases lost altogether, or every answer a little worse; t alone passes .08 of them."""
+    rng = np.random.default_rng(17)
+    passes, rounds = 0, 400
+    for _ in range(rounds):
+        x = (rng.random((100, 5)) < base).astype(float)
+        right = base * (rng.random((100, 1)) >= 0.05) if lost else np.full((100, 1), base * 0.95)
+        y = (rng.random((100, 5)) < right).astype(float)
+        passes += compare_binary(x, y).p_noninferior <= 0.05
+    assert passes / rounds <= 0.05 + 2 * (0.05 * 0.95 / rounds) ** 0.5

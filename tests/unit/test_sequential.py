@@ -221,8 +221,8 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 def test_the_money_is_a_probability() -> None:
-    """What the accounts start with and the reserve are 1 in all, so that Ville's bound is the one that is claimed."""
-    assert sum(MONEY) + RESERVE == pytest.approx(1)
+    """What the accounts start with and the reserve are no more than 1: Ville's bound is at most the one claimed."""
+    assert 0.85 < sum(MONEY) + RESERVE <= 1
     assert sum(PROMOTE_WEIGHTS) == pytest.approx(1)
 
 
