@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,15 +14,24 @@ from sqlalchemy.orm import Session
 
 from agents import review
 from agents.change import Change, RefusedChangeError, apply, check_allowed
-from agents.validation_plan import ALPHA, SMOKE_ALPHA, Plan, chunk_size, layout, plan
+from agents.validation_plan import ALPHA, SMOKE_ALPHA, Plan, pace, plan
 from agents.validation_run import chunks_of, planned
-from agents.validation_verdict import REPORTED, as_json, compare, decide, number, regressions
+from agents.validation_verdict import (
+    REGRESSED_CAP,
+    REPORTED,
+    as_json,
+    compare,
+    decide,
+    number,
+    regressed,
+    worse_cases,
+)
 from analysis.verdict import Outcome, judge
 from core.errors import MetamonError, NotFoundError
 from core.states import PROPOSAL, VALIDATION, ProposalStatus, ValidationState, Verdict
 from db.models.apps import App
 from db.models.proposals import ImprovementProposal
-from db.models.validation import ValidationResult
+from db.models.validation import GoldenCase, GoldenSet, ValidationResult
 from db.repositories import audit, golden, jobs, validations
 from db.repositories.jobs import Claim
 from targets.spec import parse_target
@@ -41,6 +51,34 @@ class ValidationRunningError(MetamonError):
     """The proposal is being validated already."""
 
 
+class NotResumableError(MetamonError):
+    """The run has a verdict, or is still under way."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a run is wanted.
+
+    Attributes:
+        by: who asks.
+        seed: decides orders; the same seed runs the same way.
+        repeats: runs of each case in each arm.
+        smoke: cases of the sample that runs first; 0 for none.
+        set_name: golden set; the newest version of it is used.
+        budget_usd, budget_tokens: where to stop without a verdict.
+        only_failed: a run whose wrong cases alone are run again.
+    """
+
+    by: str
+    seed: int
+    repeats: int = 1
+    smoke: int = 0
+    set_name: str | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    only_failed: int | None = None
+
+
 # -- before --------------------------------------------------------------------------------------------------------
 
 
@@ -48,18 +86,18 @@ def prepare_ad_hoc(
     session: Session,
     app_name: str,
     changes: Mapping[str, Any],
+    wish: Wish,
     *,
-    by: str,
-    seed: int,
     now: datetime,
-    repeats: int = 1,
-    smoke: int = 0,
-    set_name: str | None = None,
+    baseline_of: int | None = None,
 ) -> tuple[ValidationResult, Plan]:
     """Make a run of the app's configuration against the same with some keys set otherwise.
 
+    Args:
+        baseline_of: a run whose candidate is compared with, instead of the configuration that is in force.
+
     Raises:
-        NotFoundError: no such app.
+        NotFoundError: no such app, or no such run.
         NothingToValidateError: no golden set, no such key, or nothing differs.
         InvalidTargetError: the app cannot be run.
     """
@@ -71,23 +109,19 @@ def prepare_ad_hoc(
     for key in changes:
         if key not in known:
             raise NothingToValidateError(f"{key!r} is no configuration key of {app_name}; its keys: {', '.join(known)}")
+    baseline = dict(app.config)
+    if baseline_of is not None:
+        earlier = validations.get(session, baseline_of)
+        if earlier.app_id != app.id:
+            raise NothingToValidateError(f"run {baseline_of} is another app's: name one of {app_name}")
+        baseline = dict(earlier.candidate)
     candidate = {**app.config, **changes}
-    if candidate == app.config:
-        raise NothingToValidateError(f"{app_name} runs with exactly this already: there is nothing to compare")
-    return _prepare(session, app, candidate, by=by, seed=seed, now=now, repeats=repeats, smoke=smoke, set_name=set_name)
+    if candidate == baseline:
+        raise NothingToValidateError(f"both arms would be exactly the same configuration of {app_name}")
+    return _prepare(session, app, candidate, wish, now=now, baseline=baseline)
 
 
-def prepare_proposal(
-    session: Session,
-    proposal_id: int,
-    *,
-    by: str,
-    seed: int,
-    now: datetime,
-    repeats: int = 1,
-    smoke: int = 0,
-    set_name: str | None = None,
-) -> tuple[ValidationResult, Plan]:
+def prepare_proposal(session: Session, proposal_id: int, wish: Wish, *, now: datetime) -> tuple[ValidationResult, Plan]:
     """Make a run of a proposal's change and mark the proposal as validating.
 
     Raises:
@@ -95,79 +129,157 @@ def prepare_proposal(
         ValidationRunningError: a run of it is not over yet.
         ForbiddenTransitionError: the proposal is past validation.
         RefusedChangeError: the app does not allow the change.
-        NothingToValidateError: no golden set, or a change of code.
+        NothingToValidateError: no golden set, a change of code, or only a part of the cases is wanted.
         InvalidTargetError: the app cannot be run.
     """
-    proposal = validations.lock_proposal(session, proposal_id)
-    running = validations.running_of(session, proposal_id)
-    if running is not None:
-        raise ValidationRunningError(
-            f"proposal {proposal_id} is being validated by run {running}: metamon validate watch {running}"
+    if wish.only_failed is not None:
+        raise NothingToValidateError(
+            "a proposal is validated on the whole golden set; try some cases with --app NAME --set KEY=VALUE"
         )
-    status = PROPOSAL.check(proposal.status, ProposalStatus.VALIDATING)
+    proposal = validations.lock_proposal(session, proposal_id)
+    status = _may_validate(session, proposal)
     app = session.get_one(App, proposal.app_id)
     change = Change.model_validate(proposal.change)
     if not change.applies_itself:
         raise NothingToValidateError(f"proposal {proposal_id} recommends a change of code: people try that out")
     check_allowed(change, app.allowed)
-    made = _prepare(
-        session,
-        app,
-        apply(app.config, change),
-        by=by,
-        seed=seed,
-        now=now,
-        repeats=repeats,
-        smoke=smoke,
-        set_name=set_name,
-        proposal_id=proposal_id,
-    )
+    made = _prepare(session, app, apply(app.config, change), wish, now=now, proposal_id=proposal_id)
     proposal.status = status
     proposal.updated_at = now
     return made
+
+
+def prepare_resume(session: Session, source_id: int, wish: Wish, *, now: datetime) -> tuple[ValidationResult, Plan]:
+    """Make a run that takes over what another one finished before its budget, a person or an outage ended it.
+
+    It has the same cases, arms, repeats and order. What could not be run or judged is run again.
+
+    Raises:
+        NotFoundError: no such run.
+        NotResumableError: it has a verdict, or is under way.
+    """
+    source = validations.lock(session, source_id)
+    unfinished = source.state in (ValidationState.STOPPED, ValidationState.CANCELLED)
+    if not unfinished and source.verdict is not Verdict.ERROR:
+        told = f"it says {source.verdict.value}" if source.verdict else "it is under way"
+        raise NotResumableError(f"run {source_id} cannot be resumed: {told}")
+    proposal = None
+    if source.proposal_id is not None:
+        proposal = validations.lock_proposal(session, source.proposal_id)
+        status = _may_validate(session, proposal)
+    app = session.get_one(App, source.app_id)
+    made = ValidationResult(
+        app_id=source.app_id,
+        proposal_id=source.proposal_id,
+        set_id=source.set_id,
+        set_hash=source.set_hash,
+        target=source.target,
+        baseline=source.baseline,
+        candidate=source.candidate,
+        repeats=source.repeats,
+        smoke=source.smoke,
+        subset=source.subset,
+        total=source.total,
+        chunks=0,
+        remaining=0,
+        seed=source.seed,
+        requested_by=wish.by,
+        resumed_from=source.id,
+        budget_usd=wish.budget_usd,
+        budget_tokens=wish.budget_tokens,
+    )
+    session.add(made)
+    session.flush()
+    made.chunks = made.remaining = len(chunks_of(made, golden.outline(session, made.set_id)))
+    taken_over = validations.take_over(session, source.id, made.id)
+    if proposal is not None:
+        proposal.status = status
+        proposal.updated_at = now
+    return made, _plan(session, app, made, now=now, taken_over=taken_over)
+
+
+def _may_validate(session: Session, proposal: ImprovementProposal) -> ProposalStatus:
+    running = validations.running_of(session, proposal.id)
+    if running is not None:
+        raise ValidationRunningError(
+            f"proposal {proposal.id} is being validated by run {running}: metamon validate watch {running}"
+        )
+    return PROPOSAL.check(proposal.status, ProposalStatus.VALIDATING)
 
 
 def _prepare(
     session: Session,
     app: App,
     candidate: dict[str, Any],
+    wish: Wish,
     *,
-    by: str,
-    seed: int,
     now: datetime,
-    repeats: int,
-    smoke: int,
-    set_name: str | None,
+    baseline: dict[str, Any] | None = None,
     proposal_id: int | None = None,
 ) -> tuple[ValidationResult, Plan]:
-    spec = parse_target(app.target)
-    chosen = golden.newest(session, app.id, set_name)
+    parse_target(app.target)
+    subset = None
+    if wish.only_failed is not None:
+        earlier = validations.get(session, wish.only_failed)
+        chosen = session.get(GoldenSet, earlier.set_id) if earlier.app_id == app.id else None
+        subset = validations.failed_cases(session, wish.only_failed)
+        if chosen is None or not subset:
+            raise NothingToValidateError(f"run {wish.only_failed} has no case of {app.name} that went wrong")
+    else:
+        chosen = golden.newest(session, app.id, wish.set_name)
     if chosen is None:
-        named = f" named {set_name!r}" if set_name else ""
+        named = f" named {wish.set_name!r}" if wish.set_name else ""
         raise NothingToValidateError(
             f"{app.name} has no golden set{named}: metamon golden import FILE --app {app.name}"
         )
-    rows = planned(golden.cases_of(session, chosen.id))
-    chunks = layout(rows, seed=seed, size=chunk_size(spec.timeout_s, repeats), smoke=smoke)
+    outline = golden.outline(session, chosen.id)
     validation = ValidationResult(
         app_id=app.id,
         proposal_id=proposal_id,
         set_id=chosen.id,
         set_hash=chosen.hash,
         target=app.target,
-        baseline=dict(app.config),
+        baseline=baseline if baseline is not None else dict(app.config),
         candidate=candidate,
-        repeats=repeats,
-        smoke=smoke,
-        total=2 * repeats * len(rows),
-        remaining=len(chunks),
-        seed=seed,
-        requested_by=by,
+        repeats=wish.repeats,
+        smoke=wish.smoke,
+        subset=subset,
+        total=2 * wish.repeats * len(outline if subset is None else subset),
+        chunks=0,
+        remaining=0,
+        seed=wish.seed,
+        requested_by=wish.by,
+        budget_usd=wish.budget_usd,
+        budget_tokens=wish.budget_tokens,
     )
+    validation.chunks = validation.remaining = len(chunks_of(validation, outline))
     session.add(validation)
     session.flush()
-    latency = validations.recent_latency(session, app.id, since=now - LATENCY_MEMORY) or app.sla_ms
-    return validation, plan(rows, repeats=repeats, latency_ms=latency, chunks=len(chunks))
+    return validation, _plan(session, app, validation, now=now)
+
+
+def _plan(session: Session, app: App, validation: ValidationResult, *, now: datetime, taken_over: int = 0) -> Plan:
+    latency, cost = validations.recent_pace(session, app.id, since=now - LATENCY_MEMORY)
+    made = plan(
+        planned(_cases(session, validation)),
+        repeats=validation.repeats,
+        latency_ms=latency or app.sla_ms,
+        chunks=validation.remaining,
+        concurrency=parse_target(validation.target).concurrency,
+        cost_usd=cost,
+        taken_over=taken_over,
+    )
+    if validation.subset is not None:
+        made.warnings.append("only cases that went wrong before: this can find a regression, it cannot pass")
+    return made.model_copy(update={"budget_usd": validation.budget_usd, "budget_tokens": validation.budget_tokens})
+
+
+def _cases(session: Session, validation: ValidationResult) -> list[GoldenCase]:
+    rows = golden.cases_of(session, validation.set_id)
+    if validation.subset is None:
+        return rows
+    wanted = set(validation.subset)
+    return [row for row in rows if row.id in wanted]
 
 
 def enqueue_start(session: Session, validation_id: int) -> None:
@@ -198,7 +310,7 @@ def start_proposal(
         _supersede_done(session, proposal, change, now)
         return None
     try:
-        validation, _ = prepare_proposal(session, proposal_id, by="policy:validation", seed=seed, now=now)
+        validation, _ = prepare_proposal(session, proposal_id, Wish("policy:validation", seed), now=now)
     except RefusedChangeError as error:
         review.reject(session, proposal_id, by="policy:allowed-keys", reason=str(error), now=now, parent=parent)
         review.try_next(session, proposal, parent=parent)
@@ -218,9 +330,8 @@ def launch(session: Session, validation_id: int, *, now: datetime, parent: Claim
         return
     validation.state = VALIDATION.check(validation.state, ValidationState.RUNNING)
     validation.started_at = now
-    chunks = 1 if validation.smoke else validation.remaining
-    enqueue_chunks(session, validation_id, range(chunks), parent=parent)
     spec = parse_target(validation.target)
+    _send(session, validation, 1 if validation.smoke else pace(spec.concurrency).window, parent=parent)
     longest = timedelta(seconds=validation.total * spec.timeout_s)
     jobs.enqueue(
         session,
@@ -232,33 +343,37 @@ def launch(session: Session, validation_id: int, *, now: datetime, parent: Claim
     )
 
 
-def enqueue_chunks(session: Session, validation_id: int, chunks: range, *, parent: Claim | None) -> None:
-    """Enqueue chunks by number."""
-    for chunk in chunks:
+def _send(session: Session, validation: ValidationResult, count: int, *, parent: Claim | None) -> None:
+    """Send so many more chunks on their way: no more are under way at once than the app allows."""
+    for chunk in range(validation.launched, min(validation.launched + count, validation.chunks)):
         jobs.enqueue(
             session,
-            key=f"chunk:{validation_id}:{chunk}",
+            key=f"chunk:{validation.id}:{chunk}",
             kind="validation.run_chunk",
-            args={"validation_id": validation_id, "chunk": chunk},
+            args={"validation_id": validation.id, "chunk": chunk},
             parent=parent,
         )
+        validation.launched = chunk + 1
 
 
 def chunk_finished(session: Session, validation_id: int, chunk: int, *, parent: Claim | None = None) -> None:
-    """Count a chunk down, in its finishing transaction; the last one enqueues the verdict.
+    """Count a chunk down, in its finishing transaction; send the next one. The last one enqueues the verdict.
 
     So does a smoke sample that shows a disaster, while a harmless one lets the rest run.
     """
     validation = validations.lock(session, validation_id)
     if validation.state is not ValidationState.RUNNING:
         return
-    left = validations.chunk_done(session, validation_id)
-    if left and validation.smoke and chunk == 0:
-        if not _is_disaster(session, validation):
-            enqueue_chunks(session, validation_id, range(1, left + 1), parent=parent)
-            return
-        left = 0
-    if left == 0:
+    validation.remaining -= 1
+    window = pace(parse_target(validation.target).concurrency).window
+    over = validation.remaining == 0
+    if validation.smoke and chunk == 0 and not over:
+        over = _is_disaster(session, validation)
+        if not over:
+            _send(session, validation, window, parent=parent)
+    elif not over:
+        _send(session, validation, 1, parent=parent)
+    if over:
         jobs.enqueue(
             session,
             key=f"finish:{validation_id}",
@@ -272,16 +387,26 @@ def chunk_finished(session: Session, validation_id: int, chunk: int, *, parent: 
 
 
 def finish(
-    session: Session, validation_id: int, *, now: datetime, auto_approve: bool, parent: Claim | None = None
+    session: Session,
+    validation_id: int,
+    *,
+    now: datetime,
+    auto_approve: bool,
+    run_url: Callable[[str], str] = str,
+    parent: Claim | None = None,
 ) -> Verdict | None:
-    """Judge a run and move its proposal. None where it is over already."""
+    """Judge a run and move its proposal. None where it is over already.
+
+    Args:
+        run_url: where the run of an id can be looked at.
+    """
     validation = validations.lock(session, validation_id)
     if validation.state is not ValidationState.RUNNING:
         return None
-    rows = golden.cases_of(session, validation.set_id)
+    rows = _cases(session, validation)
     stopped_early = bool(validation.smoke and validation.remaining and _is_disaster(session, validation))
     if stopped_early:
-        sample = set(chunks_of(validation, rows)[0])
+        sample = set(chunks_of(validation, golden.outline(session, validation.set_id))[0])
         rows = [row for row in rows if row.id in sample]
     executions = validations.executions(session, validation_id)
     results = compare(rows, executions, repeats=validation.repeats)
@@ -290,42 +415,30 @@ def finish(
         executions,
         expected=2 * validation.repeats * len(rows),
         alpha=SMOKE_ALPHA if stopped_early else ALPHA - SMOKE_ALPHA if validation.smoke else ALPHA,
+        example=validations.first_error(session, validation_id),
     )
     if stopped_early:
         reasons.append(f"stopped after the first {len(rows)} cases of {validation.total // 2 // validation.repeats}")
-    regressed, count = regressions(rows, executions)
+    if validation.subset is not None and verdict is Verdict.PASS:
+        # Cases chosen for having failed get better by chance alone.
+        verdict = Verdict.INCONCLUSIVE
+        reasons.insert(0, "only cases that went wrong before were run: a whole run decides")
+    worse = worse_cases(executions)
+    shown = worse[:REGRESSED_CAP]
+    answers = validations.answers(session, validation_id, sorted({case_id for case_id, *_ in shown}))
     validation.state = VALIDATION.check(validation.state, ValidationState.FINISHED)
     validation.verdict = verdict
     validation.reasons = reasons
     validation.comparison = {name: as_json(result) for name, result in results.items()}
     validation.baseline_metrics = {name: number(result.baseline) for name, result in results.items()}
     validation.candidate_metrics = {name: number(result.candidate) for name, result in results.items()}
-    validation.regressed = regressed
-    validation.regressions = count
+    validation.regressed = regressed(shown, {row.id: row.key for row in rows}, answers, run_url)
+    validation.regressions = len({case_id for case_id, *_ in worse})
     validation.finished_at = now
     if validation.proposal_id is not None:
         proposal = validations.lock_proposal(session, validation.proposal_id)
         _conclude(session, proposal, validation, now=now, auto_approve=auto_approve, parent=parent)
     return verdict
-
-
-def cancel(session: Session, validation_id: int, *, by: str, now: datetime) -> None:
-    """Stop a run. Chunks that are at it stop after their case; its proposal is left inconclusive.
-
-    Raises:
-        NotFoundError: there is no such run.
-        ForbiddenTransitionError: it is over.
-    """
-    validation = validations.lock(session, validation_id)
-    validation.state = VALIDATION.check(validation.state, ValidationState.CANCELLED)
-    validation.finished_at = now
-    audit.record(session, actor=by, action="validation.cancel", subject=f"validation:{validation_id}")
-    if validation.proposal_id is not None:
-        proposal = validations.lock_proposal(session, validation.proposal_id)
-        if proposal.status is ProposalStatus.VALIDATING:
-            proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.INCONCLUSIVE)
-            proposal.review_reason = f"validation {validation_id} was cancelled by {by}"
-            proposal.updated_at = now
 
 
 def _conclude(
@@ -408,9 +521,8 @@ def _announce(session: Session, event: str, subject_id: int, parent: Claim | Non
 
 
 def _is_disaster(session: Session, validation: ValidationResult) -> bool:
-    rows = golden.cases_of(session, validation.set_id)
-    sample = set(chunks_of(validation, rows)[0])
-    rows = [row for row in rows if row.id in sample]
+    sample = set(chunks_of(validation, golden.outline(session, validation.set_id))[0])
+    rows = golden.some_of(session, sorted(sample))
     executions = [row for row in validations.executions(session, validation.id) if row.case_id in sample]
     results = compare(rows, executions, repeats=validation.repeats)
     gating = {name: result for name, result in results.items() if name not in REPORTED}

@@ -39,6 +39,25 @@ class PlannedCase:
     metrics: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How much of a run may be under way at once.
+
+    Attributes:
+        window: chunks, each a job.
+        lanes: cases within a chunk.
+    """
+
+    window: int
+    lanes: int
+
+
+def pace(concurrency: int) -> Pace:
+    """Share the concurrency that the app allows between chunks and the lanes inside each; never more than allowed."""
+    window = min(PARALLEL, concurrency)
+    return Pace(window, concurrency // window)
+
+
 class Plan(BaseModel):
     """What is said before anything starts."""
 
@@ -54,11 +73,18 @@ class Plan(BaseModel):
     metrics: dict[str, int]
     """Cases by metric."""
     warnings: list[str]
+    cost_usd: float | None = None
+    """Expected, from what executions cost lately; None where none told its cost."""
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    taken_over: int = 0
+    """Executions that an earlier run did already."""
 
 
-def chunk_size(timeout_s: float, repeats: int) -> int:
-    """Return how many cases one job takes."""
-    return max(1, min(CHUNK, int(CHUNK_SECONDS / (timeout_s * repeats))))
+def chunk_size(timeout_s: float, repeats: int, lanes: int = 1) -> int:
+    """Return how many cases one job takes: whole rounds of its lanes."""
+    fitting = max(1, int(CHUNK_SECONDS / (timeout_s * repeats))) * lanes
+    return max(1, min(max(CHUNK // lanes, 1) * lanes, fitting))
 
 
 def layout(cases: Sequence[PlannedCase], *, seed: int, size: int, smoke: int = 0) -> list[list[int]]:
@@ -90,17 +116,30 @@ def layout(cases: Sequence[PlannedCase], *, seed: int, size: int, smoke: int = 0
 
 
 def plan(
-    cases: Sequence[PlannedCase], *, repeats: int, latency_ms: float, has_sla: bool = True, chunks: int = 1
+    cases: Sequence[PlannedCase],
+    *,
+    repeats: int,
+    latency_ms: float,
+    has_sla: bool = True,
+    chunks: int = 1,
+    concurrency: int = PARALLEL,
+    cost_usd: float | None = None,
+    taken_over: int = 0,
 ) -> Plan:
     """Say what a run would take and what it could find.
 
     Args:
         latency_ms: expected time of one execution.
-        chunks: jobs that the run is cut into; each starts two sandboxes.
+        chunks: jobs that the run is cut into; each starts two sandboxes a lane.
+        concurrency: cases that may be under way at once.
+        cost_usd: expected cost of one execution.
+        taken_over: executions that need not be run.
     """
     executions = 2 * repeats * len(cases)
+    left = max(executions - taken_over, 0)
+    window = pace(concurrency).window
     # The arms of a case run side by side.
-    seconds = (executions / 2 * latency_ms / 1000 + chunks * START_SECONDS) / min(PARALLEL, max(chunks, 1))
+    seconds = left / 2 * latency_ms / 1000 / concurrency + chunks * START_SECONDS / min(window, max(chunks, 1))
     metrics = Counter(metric for case in cases for metric in case.metrics)
     metrics["error_free"] = len(cases)
     if has_sla:
@@ -121,4 +160,6 @@ def plan(
         passing_cases=fewest,
         metrics=dict(sorted(metrics.items())),
         warnings=warnings,
+        cost_usd=None if cost_usd is None else round(cost_usd * left, 4),
+        taken_over=taken_over,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from analysis.paired import PairedResult, compare_binary, compare_continuous
 from analysis.verdict import Outcome, judge
 from core.states import CaseOutcome, Verdict
 from db.models.validation import GoldenCase, ValidationCase
+from db.repositories.validations import Execution
 from targets.evaluators import metrics_of, parse_checks
 
 REPORTED = frozenset({"latency_ms"})
@@ -27,9 +28,7 @@ ERROR_SHARE = 0.05
 """Share of executions without an answer from which on an open verdict is an error of the run."""
 
 
-def compare(
-    cases: Sequence[GoldenCase], executions: Sequence[ValidationCase], *, repeats: int
-) -> dict[str, PairedResult]:
+def compare(cases: Sequence[GoldenCase], executions: Sequence[Execution], *, repeats: int) -> dict[str, PairedResult]:
     """Compare the arms metric by metric, each over the cases that it applies to.
 
     An execution that is not there, was not run or could not be judged is NaN; one where the target failed scored 0.
@@ -62,12 +61,18 @@ def compare(
 
 
 def decide(
-    results: Mapping[str, PairedResult], executions: Sequence[ValidationCase], *, expected: int, alpha: float = ALPHA
+    results: Mapping[str, PairedResult],
+    executions: Sequence[Execution],
+    *,
+    expected: int,
+    alpha: float = ALPHA,
+    example: str | None = None,
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict with its reasons. An outage or a judge that failed is an error, never evidence.
 
     Args:
         expected: executions that a whole run has.
+        example: what stood in the way of one that was not run or not judged.
     """
     outcomes = Counter(row.outcome for row in executions)
     silent = {
@@ -77,57 +82,71 @@ def decide(
     share = sum(silent.values()) / max(expected, 1)
     found = judge({name: result for name, result in results.items() if name not in REPORTED}, alpha=alpha)
     told = [f"{count} of {expected} executions {how}" for how, count in silent.items() if count]
-    told += [f"for example: {row.error}" for row in _first_silent(executions) if row.error]
+    told += [f"for example: {example}"] if example and any(silent.values()) else []
     if share > 0.5 or (found.outcome is Outcome.INCONCLUSIVE and share >= ERROR_SHARE):
         return Verdict.ERROR, told
     return Verdict(found.outcome.value), [*found.reasons, *told]
 
 
-def regressions(cases: Sequence[GoldenCase], executions: Sequence[ValidationCase]) -> tuple[list[dict[str, Any]], int]:
-    """Return the cases whose score fell, with both answers, worst first and capped; and how many cases there are."""
-    grouped: dict[tuple[int, str], list[ValidationCase]] = {}
+def worse_cases(executions: Sequence[Execution]) -> list[tuple[int, str, float, float]]:
+    """Return (case id, metric, score before, score after) of each metric of a case that fell, worst first."""
+    grouped: dict[tuple[int, str], list[Execution]] = {}
     for row in executions:
         grouped.setdefault((row.case_id, row.arm), []).append(row)
-    found: list[tuple[float, dict[str, Any]]] = []
-    for case in cases:
-        before, after = (grouped.get((case.id, arm), []) for arm in ARMS)
+    found = []
+    for case_id in dict.fromkeys(case_id for case_id, _ in grouped):
+        before, after = (grouped.get((case_id, arm), []) for arm in ARMS)
         for metric in sorted({name for row in before for name in row.scores}):
             old, new = _mean(before, metric), _mean(after, metric)
-            if old is None or new is None or new >= old:
-                continue
-            one, other = _worst(before, metric, best=True), _worst(after, metric, best=False)
-            found.append(
-                (
-                    new - old,
-                    {
-                        "key": case.key,
-                        "metric": metric,
-                        "baseline": old,
-                        "candidate": new,
-                        "baseline_output": (one.output or "")[:EXCERPT],
-                        "candidate_output": (other.output or "")[:EXCERPT],
-                        "baseline_error": one.error,
-                        "candidate_error": other.error,
-                        "baseline_run_id": one.run_id,
-                        "candidate_run_id": other.run_id,
-                    },
-                )
-            )
-    found.sort(key=lambda entry: (entry[0], entry[1]["key"], entry[1]["metric"]))
-    return [entry for _, entry in found[:REGRESSED_CAP]], len({entry["key"] for _, entry in found})
+            if old is not None and new is not None and new < old:
+                found.append((case_id, metric, old, new))
+    return sorted(found, key=lambda entry: (entry[3] - entry[2], entry[0], entry[1]))
 
 
-def _first_silent(executions: Sequence[ValidationCase]) -> list[ValidationCase]:
-    silent = (CaseOutcome.NOT_RUN, CaseOutcome.JUDGE_ERROR)
-    return [row for row in executions if row.outcome in silent][:1]
+def regressed(
+    worse: Sequence[tuple[int, str, float, float]],
+    keys: Mapping[int, str],
+    answers: Sequence[ValidationCase],
+    run_url: Callable[[str], str],
+) -> list[dict[str, Any]]:
+    """Return the stored form of cases that got worse, with both answers and where they can be looked at.
+
+    Args:
+        keys: names of the cases by id.
+        answers: the executions of these cases, with what was said.
+    """
+    by_case: dict[tuple[int, str], list[ValidationCase]] = {}
+    for row in answers:
+        by_case.setdefault((row.case_id, row.arm), []).append(row)
+    entries = []
+    for case_id, metric, old, new in worse:
+        one = _pick(by_case[case_id, "baseline"], metric, best=True)
+        other = _pick(by_case[case_id, "candidate"], metric, best=False)
+        entries.append(
+            {
+                "key": keys[case_id],
+                "metric": metric,
+                "baseline": old,
+                "candidate": new,
+                "baseline_output": (one.output or "")[:EXCERPT],
+                "candidate_output": (other.output or "")[:EXCERPT],
+                "baseline_error": one.error,
+                "candidate_error": other.error,
+                "baseline_run_id": one.run_id,
+                "candidate_run_id": other.run_id,
+                "baseline_url": run_url(one.run_id) if one.run_id else None,
+                "candidate_url": run_url(other.run_id) if other.run_id else None,
+            }
+        )
+    return entries
 
 
-def _mean(rows: Sequence[ValidationCase], metric: str) -> float | None:
+def _mean(rows: Sequence[Execution], metric: str) -> float | None:
     scores = [float(row.scores[metric]) for row in rows if metric in row.scores]
     return sum(scores) / len(scores) if scores else None
 
 
-def _worst(rows: Sequence[ValidationCase], metric: str, *, best: bool) -> ValidationCase:
+def _pick(rows: Sequence[ValidationCase], metric: str, *, best: bool) -> ValidationCase:
     scored = [row for row in rows if metric in row.scores]
     pick = max if best else min
     return pick(scored, key=lambda row: float(row.scores[metric]))

@@ -11,11 +11,12 @@ from cli.output import JsonFlag, err, fail, print_json, print_table
 
 app = typer.Typer(
     help="Candidate against baseline on a golden set.\n\n"
-    "Exit codes: 0 passed, 1 regression, 2 usage, 3 inconclusive, 4 infrastructure or judge error, 124 time-out.",
+    "Exit codes: 0 passed, 1 regression, 2 usage, 3 inconclusive, 4 infrastructure or judge error, 5 budget spent, "
+    "124 time-out.",
     no_args_is_help=True,
 )
 
-REGRESSION, USAGE, INCONCLUSIVE, ERROR, TIMEOUT = 1, 2, 3, 4, 124
+REGRESSION, USAGE, INCONCLUSIVE, ERROR, BUDGET, TIMEOUT = 1, 2, 3, 4, 5, 124
 
 
 @app.command()
@@ -25,20 +26,35 @@ def run(
     app_name: Annotated[str | None, typer.Option("--app", help="Try a change of this app's configuration.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the candidate; may repeat.")] = None,
     proposal: Annotated[int | None, typer.Option(help="Validate a proposal instead.")] = None,
+    resume: Annotated[
+        int | None, typer.Option(help="Take over what this run finished, run what is missing, and judge.")
+    ] = None,
     repeat: Annotated[int, typer.Option(min=1, max=20, help="Runs of each case: the cheapest power.")] = 1,
     smoke: Annotated[int, typer.Option(min=0, help="Run a sample of so many cases first, stop on a disaster.")] = 0,
     golden_set: Annotated[str | None, typer.Option(help="Golden set; the newest version is used.")] = None,
+    baseline: Annotated[
+        int | None, typer.Option(help="Compare with the candidate of this run, not with what is in force.")
+    ] = None,
+    only_failed: Annotated[
+        int | None, typer.Option(help="Run only the cases that went wrong in this run. It cannot pass then.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0.000001, help="USD after which it stops without a verdict.")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens after which it stops without a verdict.")
+    ] = None,
     watch: Annotated[bool, typer.Option(help="Follow it to its verdict; the exit code tells.")] = False,
     timeout: Annotated[float | None, typer.Option(min=1, help="Seconds to watch at most.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here; watches.")] = None,
     as_json: JsonFlag = False,
     dry_run: Annotated[bool, typer.Option(help="Say what it would take, run nothing.")] = False,
 ) -> None:
-    """Enqueue a validation. It says first how many cases, how long, and what it could detect.
+    """Enqueue a validation. It says first how many cases, what it costs, how long, and what it could detect.
 
     Example: metamon validate run --app fa-ai --set retrieval.k=6 --watch
 
-    Example: metamon validate run --proposal 12 --watch --repeat 3 --junit out.xml --json out.json
+    Example: metamon validate run --proposal 12 --watch --repeat 3 --budget 2.00 --junit out.xml --json out.json
     """
     import secrets
 
@@ -48,25 +64,33 @@ def run(
     from db.session import session_factory
 
     _check_file(file, as_json)
-    if (proposal is None) == (app_name is None):
-        fail("name either --app with --set KEY=VALUE, or --proposal N", USAGE)
-    if app_name is not None and not sets:
+    if sum(given is not None for given in (proposal, app_name, resume)) != 1:
+        fail("name either --app with --set KEY=VALUE, or --proposal N, or --resume RUN", USAGE)
+    if app_name is not None and not sets and baseline is None:
         fail("--app needs at least one --set KEY=VALUE", USAGE)
+    if app_name is None and (sets or baseline is not None or only_failed is not None):
+        fail("--set, --baseline and --only-failed go with --app NAME", USAGE)
     changes = dict(_key_value(entry) for entry in sets or [])
-    common: dict[str, Any] = {
-        "by": _actor(),
-        "seed": secrets.randbelow(2**31),
-        "now": utc_now(),
-        "repeats": repeat,
-        "smoke": smoke,
-        "set_name": golden_set,
-    }
+    wish = validation.Wish(
+        by=_actor(),
+        seed=secrets.randbelow(2**31),
+        repeats=repeat,
+        smoke=smoke,
+        set_name=golden_set,
+        budget_usd=budget,
+        budget_tokens=budget_tokens,
+        only_failed=only_failed,
+    )
     with session_factory()() as session:
         try:
-            if proposal is not None:
-                made, plan = validation.prepare_proposal(session, proposal, **common)
+            if resume is not None:
+                made, plan = validation.prepare_resume(session, resume, wish, now=utc_now())
+            elif proposal is not None:
+                made, plan = validation.prepare_proposal(session, proposal, wish, now=utc_now())
             else:
-                made, plan = validation.prepare_ad_hoc(session, app_name or "", changes, **common)
+                made, plan = validation.prepare_ad_hoc(
+                    session, app_name or "", changes, wish, now=utc_now(), baseline_of=baseline
+                )
         except MetamonError as error:
             fail(str(error), USAGE)
         run_id = made.id
@@ -83,7 +107,7 @@ def run(
         if as_json:
             _print_record(run_id)
         else:
-            err.print(f"Watch it: metamon validate watch {run_id}", highlight=False)
+            err.print(f"Watch it: {_watch_command(run_id)}", markup=False, highlight=False, soft_wrap=True)
         return
     _follow(run_id, timeout=timeout, as_json=as_json, junit=junit, file=file)
 
@@ -202,12 +226,12 @@ def cancel(validation_id: Annotated[int, typer.Argument(help="Number of the run.
 
     Example: metamon validate cancel 7
     """
-    from agents import validation
+    from agents import validation_end
     from core.clock import utc_now
     from db.session import session_factory
 
     with session_factory().begin() as session:
-        validation.cancel(session, validation_id, by=_actor(), now=utc_now())
+        validation_end.cancel(session, validation_id, by=_actor(), now=utc_now())
     err.print(f"Validation {validation_id} is cancelled.", highlight=False)
 
 
@@ -215,6 +239,7 @@ def _follow(validation_id: int, *, timeout: float | None, as_json: bool, junit: 
     """Follow to the end, write what was asked for, leave with the verdict's code."""
     from cli.validation_report import print_report, write_junit
     from cli.validation_watch import TimedOut, follow
+    from core.states import ValidationState
     from db.queries.validations import case_results, show_validation
     from db.session import session_factory
 
@@ -222,10 +247,11 @@ def _follow(validation_id: int, *, timeout: float | None, as_json: bool, junit: 
     try:
         follow(sessions, validation_id, timeout_s=timeout)
     except KeyboardInterrupt:
-        err.print(f"\nDetached; it goes on. Watch on: metamon validate watch {validation_id}", highlight=False)
+        told = f"\nDetached; it goes on. Watch on: {_watch_command(validation_id)}"
+        err.print(told, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(0) from None
     except TimedOut:
-        fail(f"no verdict within {timeout:g} s; it goes on. Watch on: metamon validate watch {validation_id}", TIMEOUT)
+        fail(f"no verdict within {timeout:g} s; it goes on. Watch on: {_watch_command(validation_id)}", TIMEOUT)
     with sessions() as session:
         record = show_validation(session, validation_id)
         if junit is not None:
@@ -236,6 +262,8 @@ def _follow(validation_id: int, *, timeout: float | None, as_json: bool, junit: 
         print_json(record)
     else:
         print_report(record)
+    if record.state is ValidationState.STOPPED:
+        raise typer.Exit(BUDGET)
     code = {"pass": 0, "fail": REGRESSION, "inconclusive": INCONCLUSIVE}.get(record.verdict or "", ERROR)
     if code:
         raise typer.Exit(code)
@@ -246,12 +274,25 @@ def _check_file(file: Path | None, as_json: bool) -> None:
         fail(f"{file}: a file goes with --json: metamon validate run … --json {file}", USAGE)
 
 
+def _watch_command(validation_id: int) -> str:
+    from cli.hints import command
+
+    return command("validate", "watch", str(validation_id))
+
+
 def _say_plan(plan: Any) -> None:
+    done = f", {plan.taken_over} of them done already" if plan.taken_over else ""
+    cost = "cost unknown" if plan.cost_usd is None else f"about ${plan.cost_usd:.2f}"
+    caps = [f"${plan.budget_usd:g}"] if plan.budget_usd is not None else []
+    caps += [f"{plan.budget_tokens} tokens"] if plan.budget_tokens is not None else []
+    cap = f" (stops at {' or '.join(caps)})" if caps else ""
     err.print(
-        f"{plan.cases} cases × 2 arms × {plan.repeats}: {plan.executions} executions, about {plan.minutes:g} min. "
+        f"{plan.cases} cases × 2 arms × {plan.repeats}: {plan.executions} executions{done}, {cost}{cap}, "
+        f"about {plan.minutes:g} min. "
         f"Detects a loss of {plan.detectable_points:g} points (80 % power); a pass rules out 5 %.",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     for warning in plan.warnings:
         err.print(warning, style="yellow", markup=False, highlight=False)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 from cli.hints import command
 from cli.output import out, print_table
+from core.states import ValidationState
 from db.queries.validations import ValidationDetail
 
 SHOWN = 20
@@ -48,7 +49,7 @@ def print_report(record: ValidationDetail) -> None:
                     entry.candidate,
                     _short(entry.baseline_error or entry.baseline_output),
                     _short(entry.candidate_error or entry.candidate_output),
-                    " ".join(filter(None, [entry.baseline_run_id, entry.candidate_run_id])) or None,
+                    " ".join(filter(None, [entry.baseline_url, entry.candidate_url])) or None,
                 ]
                 for entry in record.regressed[:SHOWN]
             ],
@@ -57,7 +58,13 @@ def print_report(record: ValidationDetail) -> None:
         if len(record.regressed) > SHOWN:
             rest = f"… {len(record.regressed) - SHOWN} more: {command('validate', 'show', str(record.id), '--json')}"
             out.print(rest, markup=False, highlight=False, soft_wrap=True)
-    if record.proposal_id is not None:
+    if record.spent_usd or record.spent_tokens:
+        tokens = f", {record.spent_tokens} tokens" if record.spent_tokens else ""
+        out.print(f"Spent ${record.spent_usd:.4f}{tokens}.", markup=False, highlight=False)
+    if record.state is ValidationState.STOPPED:
+        following = command("validate", "run", "--resume", str(record.id), "--budget", "N")
+        out.print(f"Next: {following}", markup=False, highlight=False, soft_wrap=True)
+    elif record.proposal_id is not None:
         following = command("proposals", "show", str(record.proposal_id))
         out.print(f"Next: {following}", markup=False, highlight=False, soft_wrap=True)
 

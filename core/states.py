@@ -135,15 +135,19 @@ class ValidationState(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"  # its budget is spent: no verdict; another run may take over what it has
 
 
 VALIDATION = Transitions(
     "validation",
     {
         ValidationState.QUEUED: frozenset({ValidationState.RUNNING, ValidationState.CANCELLED}),
-        ValidationState.RUNNING: frozenset({ValidationState.FINISHED, ValidationState.CANCELLED}),
+        ValidationState.RUNNING: frozenset(
+            {ValidationState.FINISHED, ValidationState.CANCELLED, ValidationState.STOPPED}
+        ),
         ValidationState.FINISHED: frozenset(),
         ValidationState.CANCELLED: frozenset(),
+        ValidationState.STOPPED: frozenset(),
     },
 )
 

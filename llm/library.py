@@ -103,6 +103,19 @@ def pull(name: str, client: Client) -> Prompt:
     return Prompt(name, text[:TEXT_CAP], f"hub:{commit.commit_hash[:12]}")
 
 
+def text_at(name: str, client: Client) -> str:
+    """Return the text of any prompt at a commit (`name:commit`), for a prompt that is validated.
+
+    Raises:
+        HubError: the manifest holds no text.
+    """
+    commit = client.pull_prompt_commit(name, skip_cache=True)
+    texts = [text for text in _templates(commit.manifest) if text.strip()]
+    if not texts:
+        raise HubError(f"the hub's {name} holds no text")
+    return "\n\n".join(texts)
+
+
 def push(name: str, client: Client) -> str:
     """Upload the local prompt; return where it can be seen. Pushing what the hub has already is success.
 

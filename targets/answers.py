@@ -23,6 +23,7 @@ class Answer:
         error: why there is no answer.
         run_id: id of its trace, where the target tells.
         cost: USD, where the target tells.
+        tokens: used by models, where the target tells.
     """
 
     outcome: CaseOutcome
@@ -31,10 +32,11 @@ class Answer:
     error: str | None = None
     run_id: str | None = None
     cost: float | None = None
+    tokens: int | None = None
 
 
 class Target(Protocol):
-    """One way to run the app. Not thread-safe: one per arm."""
+    """One way to run the app. Not thread-safe: one per arm and lane."""
 
     def ask(self, inputs: Mapping[str, Any], config: Mapping[str, Any]) -> Answer:
         """Ask one question under a configuration. Never raises for what the target does."""
@@ -44,12 +46,14 @@ class Target(Protocol):
 
 
 def answered(output: Any, latency_ms: float) -> Answer:
-    """Return the answer with what it tells of itself: `run_id` and `cost`."""
-    run_id, cost = None, None
+    """Return the answer with what it tells of itself: `run_id`, `cost` and `tokens`."""
+    run_id, cost, tokens = None, None, None
     if isinstance(output, Mapping):
         told = output.get("run_id")
         run_id = told[:100] if isinstance(told, str) else None
         price = output.get("cost")
         # NaN and infinity compare false here.
         cost = float(price) if isinstance(price, int | float) and 0 <= price < 1e6 else None
-    return Answer(CaseOutcome.OK, output, latency_ms, None, run_id, cost)
+        used = output.get("tokens")
+        tokens = used if isinstance(used, int) and not isinstance(used, bool) and 0 <= used < 1e9 else None
+    return Answer(CaseOutcome.OK, output, latency_ms, None, run_id, cost, tokens)

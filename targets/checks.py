@@ -99,7 +99,19 @@ class Latency(_Check):
     max_ms: float = Field(gt=0)
 
 
+class Graded(_Check):
+    """Criteria that a model judges the answer by. Where it cannot, or contradicts itself, nothing is concluded."""
+
+    type: Literal["model"]
+    metric: Metric
+    path: Path | None = None
+    criteria: str = Field(min_length=10, max_length=2000)
+    """What a right answer does, in words: "names the risk, gives no advice to buy"."""
+    reference: str | None = Field(default=None, max_length=8000)
+    """A right answer, to compare with."""
+
+
 Check = Annotated[
-    Numeric | Contains | Regex | Exact | JsonSchema | Latency,
+    Numeric | Contains | Regex | Exact | JsonSchema | Latency | Graded,
     Field(discriminator="type"),
 ]

@@ -12,9 +12,10 @@ from typing import Any
 import regex  # type: ignore[import-untyped]
 from pydantic import TypeAdapter
 
+from core.completion import Grader, GradingError
 from core.states import CaseOutcome
 from targets.answers import Answer
-from targets.checks import Check, Contains, Exact, JsonSchema, Latency, Numeric, Regex
+from targets.checks import Check, Contains, Exact, Graded, JsonSchema, Latency, Numeric, Regex
 from targets.json_schema import violation
 
 REGEX_TIMEOUT_S = 0.25
@@ -50,8 +51,19 @@ def metrics_of(checks: Sequence[Check]) -> set[str]:
     return {check.metric for check in checks}
 
 
-def judge(answer: Answer, checks: Sequence[Check], *, sla_ms: float | None) -> Judged:
+def judge(
+    answer: Answer,
+    checks: Sequence[Check],
+    *,
+    sla_ms: float | None,
+    grader: Grader | None = None,
+    question: Any = None,
+) -> Judged:
     """Score one answer.
+
+    Args:
+        grader: the model that judges by criteria; without one such checks are not judged.
+        question: the case's inputs, for the grader.
 
     `error_free` says whether there was an answer, `sla_met` whether the call took no longer than agreed, whatever came
     of it. Where several checks share a metric, all must pass. A target that failed did not give the right answer: it
@@ -65,7 +77,7 @@ def judge(answer: Answer, checks: Sequence[Check], *, sla_ms: float | None) -> J
     unjudged: dict[str, str] = {}
     for check in checks:
         try:
-            passed = passes(check, answer)
+            passed = _graded(check, answer, grader, question) if isinstance(check, Graded) else passes(check, answer)
         except JudgingError as error:
             unjudged[check.metric] = str(error)
             continue
@@ -78,8 +90,24 @@ def judge(answer: Answer, checks: Sequence[Check], *, sla_ms: float | None) -> J
     return Judged(answer.outcome, scores, answer.error)
 
 
+def _graded(check: Graded, answer: Answer, grader: Grader | None, question: Any) -> bool:
+    if answer.outcome is not CaseOutcome.OK:
+        return False
+    found, value = at_path(answer.output, check.path)
+    if not found:
+        return False
+    if grader is None:
+        raise JudgingError("no model is configured that could judge: set OPENAI_API_KEY or OPENAI_BASE_URL")
+    try:
+        return grader.meets(
+            check.criteria, question=question, answer=words(value)[:MAX_SEARCHED], reference=check.reference
+        )
+    except GradingError as error:
+        raise JudgingError(str(error)) from None
+
+
 def passes(check: Check, answer: Answer) -> bool:
-    """Tell whether the answer passes one check.
+    """Tell whether the answer passes one check, other than a model's.
 
     Raises:
         JudgingError: the pattern took too long.

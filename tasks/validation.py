@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
 
-from agents import validation, validation_run
+from agents import validation, validation_run, validation_traces
 from core.settings import settings
+from db.repositories import apps_monitored, validations
+from llm.completion import chat_models
+from llm.grading import grader
+from targets.spec import open_target
+from traces.experiments import experiments_of
+from traces.select import source_of
 from workers.runner import RunningJob, fleet_task
 
 
@@ -27,7 +36,16 @@ def run_chunk(job: RunningJob) -> None:
     validation_id, chunk = int(job.args["validation_id"]), int(job.args["chunk"])
     work = validation_run.load(job.sessions, validation_id, chunk)
     if work is not None:
-        validation_run.run_chunk(job.sessions, work, attempt=job.claim.attempt)
+        validation_run.Chunk(
+            job.sessions,
+            work,
+            opener=partial(open_target, models=chat_models(settings())),
+            grader=grader(settings()) if work.needs_grader else None,
+            tracer=validation_traces.tracer(
+                job.sessions, validation_id, experiments_of(work.source, job.sessions, settings())
+            ),
+            attempt=job.claim.attempt,
+        ).run()
     with job.finish() as session:
         validation.chunk_finished(session, validation_id, chunk, parent=job.claim)
 
@@ -35,11 +53,28 @@ def run_chunk(job: RunningJob) -> None:
 @fleet_task("validation.finish")
 def finish(job: RunningJob) -> None:
     """Judge a run and move its proposal."""
+    validation_id = int(job.args["validation_id"])
+    run_url = _run_url(job, validation_id)
     with job.finish() as session:
         validation.finish(
             session,
-            int(job.args["validation_id"]),
+            validation_id,
             now=job.now,
             auto_approve=settings().auto_approve,
+            run_url=run_url,
             parent=job.claim,
         )
+
+
+def _run_url(job: RunningJob, validation_id: int) -> Callable[[str], str]:
+    with job.sessions() as session:
+        kind = apps_monitored.source_of(session, validations.get(session, validation_id).app_id)
+    source = source_of(kind, job.sessions, settings())
+
+    def url(run_id: str) -> str:
+        try:
+            return source.run_url(validation_traces.project_of(validation_id), UUID(run_id))
+        except ValueError:
+            return run_id  # the app's own, whatever it is
+
+    return url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def main() -> None:
             check(engine)
             engine.dispose()
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # at once: a failed step leaves its connection open
             process.wait()
     sys.stdout.write("Migrations and models agree, by alembic and by plain SQL.\n")
 

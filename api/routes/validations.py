@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agents import validation
+from agents import validation, validation_end
 from agents.validation_plan import Plan
 from api.auth import Db, Reviewer, Viewer
 from core.clock import utc_now
@@ -38,12 +38,20 @@ class NewValidation(BaseModel):
     repeats: int = Field(default=1, ge=1, le=20)
     smoke: int = Field(default=0, ge=0, le=10_000)
     golden_set: str | None = None
+    budget_usd: float | None = Field(default=None, gt=0, le=1e6)
+    budget_tokens: int | None = Field(default=None, gt=0, le=2**31 - 1)
+    baseline_of: int | None = None
+    """Compare with the candidate of this run instead of with the configuration in force."""
+    only_failed: int | None = None
+    """Run only the cases that went wrong in this run."""
+    resume: int | None = None
+    """Take over what this run finished, and run the rest."""
 
     @model_validator(mode="after")
-    def _either(self) -> NewValidation:
-        if (self.proposal_id is None) == (self.app is None):
-            raise ValueError("name a proposal_id, or an app with changes")
-        if self.app is not None and not self.changes:
+    def _one_of(self) -> NewValidation:
+        if sum(given is not None for given in (self.proposal_id, self.app, self.resume)) != 1:
+            raise ValueError("name a proposal_id, or an app with changes, or a run to resume")
+        if self.app is not None and not self.changes and self.baseline_of is None:
             raise ValueError("changes must name at least one key")
         return self
 
@@ -71,19 +79,25 @@ def index(
 @router.post("", status_code=202)
 def create(new: NewValidation, bearer: Reviewer, sessions: Db) -> Accepted:
     """Enqueue a run."""
-    common: dict[str, Any] = {
-        "by": bearer.actor,
-        "seed": secrets.randbelow(2**31),
-        "now": utc_now(),
-        "repeats": new.repeats,
-        "smoke": new.smoke,
-        "set_name": new.golden_set,
-    }
+    wish = validation.Wish(
+        by=bearer.actor,
+        seed=secrets.randbelow(2**31),
+        repeats=new.repeats,
+        smoke=new.smoke,
+        set_name=new.golden_set,
+        budget_usd=new.budget_usd,
+        budget_tokens=new.budget_tokens,
+        only_failed=new.only_failed,
+    )
     with sessions.begin() as session:
-        if new.proposal_id is not None:
-            made, plan = validation.prepare_proposal(session, new.proposal_id, **common)
+        if new.resume is not None:
+            made, plan = validation.prepare_resume(session, new.resume, wish, now=utc_now())
+        elif new.proposal_id is not None:
+            made, plan = validation.prepare_proposal(session, new.proposal_id, wish, now=utc_now())
         else:
-            made, plan = validation.prepare_ad_hoc(session, new.app or "", new.changes, **common)
+            made, plan = validation.prepare_ad_hoc(
+                session, new.app or "", new.changes, wish, now=utc_now(), baseline_of=new.baseline_of
+            )
         validation.enqueue_start(session, made.id)
         return Accepted(id=made.id, plan=plan)
 
@@ -122,4 +136,4 @@ def how_far(validation_id: int, _: Viewer, sessions: Db) -> Progress:
 def cancel(validation_id: int, bearer: Reviewer, sessions: Db) -> None:
     """Stop a run."""
     with sessions.begin() as session:
-        validation.cancel(session, validation_id, by=bearer.actor, now=utc_now())
+        validation_end.cancel(session, validation_id, by=bearer.actor, now=utc_now())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import ForeignKey, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.states import CaseOutcome, ValidationState, Verdict
@@ -78,6 +80,19 @@ class ValidationResult(Base):
     """Case × arm × repeat executions that this run needs."""
     remaining: Mapped[int]
     """Chunks that have not reported yet; the one that brings it to zero starts `validation.finish`."""
+    chunks: Mapped[int] = mapped_column(server_default="0")
+    launched: Mapped[int] = mapped_column(server_default="0")
+    """Chunks that were sent on their way: few at a time, so that the app is not asked more at once than agreed."""
+    subset: Mapped[list[int] | None] = mapped_column(JSONB(none_as_null=True))
+    """Ids of the cases, where not the whole set is run. Such a run never moves a proposal."""
+    resumed_from: Mapped[int | None] = mapped_column(ForeignKey("validation_results.id", ondelete="SET NULL"))
+    """The run whose finished executions this one took over."""
+    budget_usd: Mapped[float | None]
+    budget_tokens: Mapped[int | None]
+    spent_usd: Mapped[float] = mapped_column(server_default="0")
+    spent_tokens: Mapped[int] = mapped_column(server_default="0")
+    project_id: Mapped[UUID | None]
+    """The experiment that both arms are traced to."""
     baseline_metrics: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     candidate_metrics: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     comparison: Mapped[Json] = mapped_column(server_default=text("'{}'"))
@@ -110,6 +125,8 @@ class ValidationCase(Base):
     """By metric: a number in [0, 1] for pass/fail metrics, or a measurement."""
     latency_ms: Mapped[float | None]
     cost: Mapped[float | None]
+    """USD."""
+    tokens: Mapped[int | None]
     error: Mapped[str | None]
     run_id: Mapped[str | None]
     created_at: Mapped[Created]

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Select, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Float, Select, case, cast, distinct, func, select, true, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFoundError
 from core.states import CaseOutcome, ValidationState, Verdict
@@ -28,6 +28,11 @@ class ValidationRecord(BaseModel):
     repeats: int
     regressions: int
     reasons: list[str]
+    budget_usd: float | None
+    budget_tokens: int | None
+    spent_usd: float
+    spent_tokens: int
+    resumed_from: int | None
     requested_by: str
     created_at: datetime
     started_at: datetime | None
@@ -47,6 +52,8 @@ class Regressed(BaseModel):
     candidate_error: str | None = None
     baseline_run_id: str | None = None
     candidate_run_id: str | None = None
+    baseline_url: str | None = None
+    candidate_url: str | None = None
 
 
 class ValidationDetail(ValidationRecord):
@@ -74,6 +81,7 @@ class CaseRecord(BaseModel):
     scores: dict[str, float]
     latency_ms: float | None
     cost: float | None
+    tokens: int | None
     output: str | None
     error: str | None
     run_id: str | None
@@ -92,6 +100,9 @@ class Progress(BaseModel):
     failed: int
     judge_errors: int
     not_run: int
+    regressed: int
+    """Pairs so far whose candidate scored less than its baseline on some metric."""
+    spent_usd: float
     started_at: datetime | None
 
 
@@ -170,7 +181,18 @@ def list_cases(
             tags=tags,
             **{
                 name: getattr(row, name)
-                for name in ("arm", "repeat", "outcome", "scores", "latency_ms", "cost", "output", "error", "run_id")
+                for name in (
+                    "arm",
+                    "repeat",
+                    "outcome",
+                    "scores",
+                    "latency_ms",
+                    "cost",
+                    "tokens",
+                    "output",
+                    "error",
+                    "run_id",
+                )
             },
         )
         for row, key, tags in session.execute(statement)
@@ -203,7 +225,32 @@ def progress(session: Session, validation_id: int) -> Progress:
         failed=counts[CaseOutcome.FAILED],
         judge_errors=counts[CaseOutcome.JUDGE_ERROR],
         not_run=counts[CaseOutcome.NOT_RUN] + counts[CaseOutcome.SKIPPED],
+        regressed=_regressed_so_far(session, validation_id),
+        spent_usd=row.spent_usd,
         started_at=row.started_at,
+    )
+
+
+def _regressed_so_far(session: Session, validation_id: int) -> int:
+    """Count the pairs that got worse. One pass over the run's rows by their unique key."""
+    base, other = aliased(ValidationCase), aliased(ValidationCase)
+    score = func.jsonb_each_text(base.scores).table_valued("key", "value", joins_implicitly=True)
+    fell = cast(other.scores[score.c.key].astext, Float) < cast(score.c.value, Float)
+    return (
+        session.scalar(
+            select(func.count(distinct(tuple_(base.case_id, base.repeat))))
+            .select_from(base)
+            .join(
+                other,
+                (other.validation_id == base.validation_id)
+                & (other.case_id == base.case_id)
+                & (other.repeat == base.repeat)
+                & (other.arm == "candidate"),
+            )
+            .join(score, true())
+            .where(base.validation_id == validation_id, base.arm == "baseline", fell)
+        )
+        or 0
     )
 
 
@@ -244,6 +291,11 @@ def _record(row: ValidationResult, app: str) -> ValidationRecord:
         repeats=row.repeats,
         regressions=row.regressions,
         reasons=row.reasons,
+        budget_usd=row.budget_usd,
+        budget_tokens=row.budget_tokens,
+        spent_usd=row.spent_usd,
+        spent_tokens=row.spent_tokens,
+        resumed_from=row.resumed_from,
         requested_by=row.requested_by,
         created_at=row.created_at,
         started_at=row.started_at,

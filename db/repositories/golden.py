@@ -64,3 +64,17 @@ def newest(session: Session, app_id: int, name: str | None = None) -> GoldenSet 
 def cases_of(session: Session, set_id: int) -> list[GoldenCase]:
     """Return a version's cases in their order."""
     return list(session.scalars(select(GoldenCase).where(GoldenCase.set_id == set_id).order_by(GoldenCase.id)))
+
+
+def some_of(session: Session, ids: Sequence[int]) -> list[GoldenCase]:
+    """Return certain cases, in the order of the ids."""
+    found = {case.id: case for case in session.scalars(select(GoldenCase).where(GoldenCase.id.in_(ids)))}
+    return [found[case_id] for case_id in ids if case_id in found]
+
+
+def outline(session: Session, set_id: int) -> list[tuple[int, dict[str, Any]]]:
+    """Return (id, tags) of a version's cases in their order: what a plan needs, without what they ask."""
+    rows = session.execute(
+        select(GoldenCase.id, GoldenCase.tags).where(GoldenCase.set_id == set_id).order_by(GoldenCase.id)
+    )
+    return [(case_id, tags) for case_id, tags in rows]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
-from core.states import ProposalStatus, ValidationState
+from core.states import CaseOutcome, ProposalStatus, ValidationState
 from db.models.proposals import ImprovementProposal
 from db.models.validation import ValidationCase, ValidationResult
 
@@ -48,17 +49,80 @@ def lock_proposal(session: Session, proposal_id: int) -> ImprovementProposal:
     return proposal
 
 
-def is_running(session: Session, validation_id: int) -> bool:
-    """Whether a run is neither finished nor cancelled."""
-    state = session.scalar(select(ValidationResult.state).where(ValidationResult.id == validation_id))
-    return state is ValidationState.RUNNING
+@dataclass(frozen=True)
+class Ledger:
+    """A run's account after a payment."""
+
+    running: bool
+    over_budget: bool
 
 
-def add_executions(session: Session, validation_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write executions; one that is there already stays as it is: a case is never counted twice."""
-    values = [{"validation_id": validation_id, **row} for row in rows]
-    session.execute(
-        insert(ValidationCase).values(values).on_conflict_do_nothing(constraint="uq_validation_cases_execution")
+def add_executions(session: Session, validation_id: int, rows: Sequence[Mapping[str, Any]]) -> Ledger:
+    """Write executions of a running run and book what they cost; one that is there already stays as it is.
+
+    The row of the run is locked by the booking, so that nothing is written for one that is over.
+    """
+    run = lock(session, validation_id)
+    if run.state is not ValidationState.RUNNING:
+        return Ledger(running=False, over_budget=False)
+    added = session.execute(
+        insert(ValidationCase)
+        .values([{"validation_id": validation_id, **row} for row in rows])
+        .on_conflict_do_nothing(constraint="uq_validation_cases_execution")
+        .returning(ValidationCase.cost, ValidationCase.tokens)
+    ).all()
+    run.spent_usd += sum(cost or 0.0 for cost, _ in added)
+    run.spent_tokens += sum(tokens or 0 for _, tokens in added)
+    return Ledger(
+        running=True,
+        over_budget=(run.budget_usd is not None and run.spent_usd >= run.budget_usd)
+        or (run.budget_tokens is not None and run.spent_tokens >= run.budget_tokens),
+    )
+
+
+def take_over(session: Session, source_id: int, validation_id: int) -> int:
+    """Copy what another run finished; outages and judges that failed are not copied, they are run again.
+
+    Returns:
+        How many executions were copied.
+    """
+    names = (
+        "case_id",
+        "arm",
+        "repeat",
+        "outcome",
+        "output",
+        "scores",
+        "latency_ms",
+        "cost",
+        "tokens",
+        "error",
+        "run_id",
+    )
+    columns = [getattr(ValidationCase, name) for name in names]
+    finished = select(literal(validation_id), *columns).where(
+        ValidationCase.validation_id == source_id,
+        ValidationCase.outcome.in_((CaseOutcome.OK, CaseOutcome.FAILED)),
+    )
+    copied = session.scalars(
+        insert(ValidationCase).from_select(["validation_id", *names], finished).returning(ValidationCase.id)
+    )
+    return len(copied.all())
+
+
+def failed_cases(session: Session, validation_id: int) -> list[int]:
+    """Return the ids of the cases that the candidate of a run got wrong in any way, or worse than its baseline."""
+    rows = session.execute(
+        select(ValidationCase.case_id, ValidationCase.scores, ValidationCase.outcome)
+        .where(ValidationCase.validation_id == validation_id, ValidationCase.arm == "candidate")
+        .order_by(ValidationCase.case_id)
+    )
+    return list(
+        dict.fromkeys(
+            case_id
+            for case_id, scores, outcome in rows
+            if outcome is not CaseOutcome.OK or any(score < 1 for score in scores.values())
+        )
     )
 
 
@@ -72,25 +136,57 @@ def executed(session: Session, validation_id: int, case_ids: Sequence[int]) -> s
     return {(case_id, arm, repeat) for case_id, arm, repeat in rows}
 
 
-def executions(session: Session, validation_id: int) -> list[ValidationCase]:
+class Execution(NamedTuple):
+    """What a verdict needs of an execution. The texts stay in the database: a large run would fill the memory."""
+
+    case_id: int
+    arm: str
+    repeat: int
+    outcome: CaseOutcome
+    scores: dict[str, float]
+    latency_ms: float | None
+
+
+def executions(session: Session, validation_id: int) -> list[Execution]:
     """Return all that is written of a run, in the order of cases."""
+    rows = session.execute(
+        select(
+            ValidationCase.case_id,
+            ValidationCase.arm,
+            ValidationCase.repeat,
+            ValidationCase.outcome,
+            ValidationCase.scores,
+            ValidationCase.latency_ms,
+        )
+        .where(ValidationCase.validation_id == validation_id)
+        .order_by(ValidationCase.case_id, ValidationCase.repeat, ValidationCase.arm)
+    )
+    return [Execution._make(row) for row in rows]
+
+
+def answers(session: Session, validation_id: int, case_ids: Sequence[int]) -> list[ValidationCase]:
+    """Return the executions of certain cases, with all that was said."""
     return list(
         session.scalars(
             select(ValidationCase)
-            .where(ValidationCase.validation_id == validation_id)
+            .where(ValidationCase.validation_id == validation_id, ValidationCase.case_id.in_(case_ids))
             .order_by(ValidationCase.case_id, ValidationCase.repeat, ValidationCase.arm)
         )
     )
 
 
-def chunk_done(session: Session, validation_id: int) -> int:
-    """Count one chunk down and return how many are left. Call it in the chunk's finishing transaction alone."""
-    return session.execute(
-        update(ValidationResult)
-        .where(ValidationResult.id == validation_id)
-        .values(remaining=ValidationResult.remaining - 1)
-        .returning(ValidationResult.remaining)
-    ).scalar_one()
+def first_error(session: Session, validation_id: int) -> str | None:
+    """Return what stood in the way of the first execution that was not run or not judged."""
+    return session.scalar(
+        select(ValidationCase.error)
+        .where(
+            ValidationCase.validation_id == validation_id,
+            ValidationCase.outcome.in_((CaseOutcome.NOT_RUN, CaseOutcome.JUDGE_ERROR)),
+            ValidationCase.error.is_not(None),
+        )
+        .order_by(ValidationCase.id)
+        .limit(1)
+    )
 
 
 def of_proposal(session: Session, proposal_id: int) -> int:
@@ -113,14 +209,14 @@ def running_of(session: Session, proposal_id: int) -> int | None:
     )
 
 
-def recent_latency(session: Session, app_id: int, *, since: datetime) -> float | None:
-    """Return the mean time of one execution in the app's latest runs, ms; None where there was none."""
-    mean = session.scalar(
-        select(func.avg(ValidationCase.latency_ms))
+def recent_pace(session: Session, app_id: int, *, since: datetime) -> tuple[float | None, float | None]:
+    """Return what one execution took in the app's latest runs: mean ms, mean USD; None where nothing is known."""
+    latency, cost = session.execute(
+        select(func.avg(ValidationCase.latency_ms), func.avg(ValidationCase.cost))
         .join(ValidationResult, ValidationResult.id == ValidationCase.validation_id)
         .where(ValidationResult.app_id == app_id, ValidationCase.created_at >= since)
-    )
-    return float(mean) if mean is not None else None
+    ).one()
+    return (None if latency is None else float(latency), None if cost is None else float(cost))
 
 
 def next_in_rank(session: Session, proposal: ImprovementProposal) -> ImprovementProposal | None:

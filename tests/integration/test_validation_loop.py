@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from agents import review, validation, validation_run
+from agents import review, validation, validation_end, validation_run
 from agents.change import Change
 from agents.validation_run import TargetAwayError
 from core.clock import utc_now
@@ -288,14 +288,14 @@ def test_a_killed_chunk_goes_on_where_it_was(sessions: sessionmaker[Session], ap
     work_ = validation_run.load(sessions, validation_id, 0)
     assert work_ is not None
     with pytest.raises(Killed):
-        validation_run.run_chunk(sessions, work_, opener=lambda spec: Counting(asked, die_at))
+        validation_run.Chunk(sessions, work_, opener=lambda spec: Counting(asked, die_at)).run()
     with sessions() as session:
         recorded = session.scalar(select(func.count()).select_from(ValidationCase)) or 0
     again = validation_run.load(sessions, validation_id, 0)
     assert again is not None
     assert len(again.done) == recorded >= die_at - 1
     rest: list[int] = []
-    validation_run.run_chunk(sessions, again, opener=lambda spec: Counting(rest, None))
+    validation_run.Chunk(sessions, again, opener=lambda spec: Counting(rest, None)).run()
     assert len(rest) == 50 - recorded
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(ValidationCase)) == 50
@@ -317,7 +317,7 @@ def test_a_worker_killed_for_real_changes_no_verdict(
         "from agents import validation_run\n"
         "from db.session import engine_url, make_sessions\n"
         f"sessions = make_sessions(create_engine(engine_url({database_url!r})))\n"
-        f"validation_run.run_chunk(sessions, validation_run.load(sessions, {validation_id}, 0))\n"
+        f"validation_run.Chunk(sessions, validation_run.load(sessions, {validation_id}, 0)).run()\n"
     )
     victim = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
     while True:
@@ -351,7 +351,7 @@ def test_an_outage_drops_the_pair_and_comes_back(sessions: sessionmaker[Session]
     loaded = validation_run.load(sessions, last_run(sessions).id, 0)
     assert loaded is not None
     with pytest.raises(TargetAwayError):
-        validation_run.run_chunk(sessions, loaded, attempt=1, opener=lambda spec: Away([], None))
+        validation_run.Chunk(sessions, loaded, attempt=1, opener=lambda spec: Away([], None)).run()
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(ValidationCase)) == 0
 
@@ -374,7 +374,7 @@ def test_a_smoke_sample_stops_a_disaster(sessions: sessionmaker[Session], app_id
             ),
         )
         run_, plan = validation.prepare_ad_hoc(
-            session, "fa-ai", {"raises": "emea"}, by="cli:test", seed=1, now=utc_now(), smoke=20
+            session, "fa-ai", {"raises": "emea"}, validation.Wish("cli:test", 1, smoke=20), now=utc_now()
         )
         assert plan.cases == 60
         validation.enqueue_start(session, run_.id)
@@ -390,7 +390,7 @@ def test_a_harmless_smoke_sample_lets_the_rest_run(sessions: sessionmaker[Sessio
     """The early look costs .001 of the size, and then all sixty decide."""
     with sessions.begin() as session:
         run_, _ = validation.prepare_ad_hoc(
-            session, "fa-ai", {"sleep_ms": 3}, by="cli:test", seed=1, now=utc_now(), smoke=20
+            session, "fa-ai", {"sleep_ms": 3}, validation.Wish("cli:test", 1, smoke=20), now=utc_now()
         )
         validation.enqueue_start(session, run_.id)
     work(sessions)
@@ -479,7 +479,7 @@ def test_a_cancelled_run_stops_and_has_no_verdict(sessions: sessionmaker[Session
         (start,) = session.scalars(select(Job.id)).all()
     run(start, HANDLERS["validation.start"], owner="a", sessions=sessions)
     with sessions.begin() as session:
-        validation.cancel(session, last_run(sessions).id, by="cli:anna", now=utc_now())
+        validation_end.cancel(session, last_run(sessions).id, by="cli:anna", now=utc_now())
     work(sessions)
     assert last_run(sessions).verdict is None
     assert statuses(sessions, ids) == [ProposalStatus.INCONCLUSIVE]
