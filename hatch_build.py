@@ -8,6 +8,7 @@ and says so. `METAMON_DASHBOARD=skip` never builds, `METAMON_DASHBOARD=required`
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -103,6 +104,20 @@ def _wheel_node() -> tuple[list[str], list[str]]:
     return [str(node)], [str(node), str(next(script for script in scripts if script.exists()))]
 
 
+def _is_installed(folder: Path) -> bool:
+    """Tell whether all that the build needs is there in the locked versions: a developer's own packages may stay."""
+    try:
+        locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+        found = json.loads((folder / "node_modules" / ".package-lock.json").read_text())["packages"]
+    except (OSError, ValueError, KeyError):
+        return False
+    needed = {path: entry for path, entry in locked.items() if path and not entry.get("dev")}
+    return all(
+        found.get(path, {}).get("version", None if entry.get("optional") else "") in (entry["version"], None)
+        for path, entry in needed.items()
+    )
+
+
 def _build(folder: Path) -> None:
     try:
         node, npm = _system_node() or _wheel_node()
@@ -110,8 +125,7 @@ def _build(folder: Path) -> None:
         raise RuntimeError("there is no Node 20.19 or newer") from error
     inputs = _inputs(folder)
     env = {**os.environ, "PATH": f"{Path(node[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}
-    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+    if not _is_installed(folder):
         retries = ["--fetch-retries=2", "--fetch-retry-maxtimeout=10000"]
         _run([*npm, "ci", "--omit=dev", "--no-audit", "--no-fund", *retries], folder, env)
     fresh, old = folder / "dist.new", folder / "dist.old"

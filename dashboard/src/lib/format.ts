@@ -93,6 +93,14 @@ export function value(amount: number | null | undefined, unit: Unit): string {
   }
 }
 
+/** Two values in their unit, the unit said once: 97.6–100 %. */
+export function span(low: number | null | undefined, high: number | null | undefined, unit: Unit): string {
+  const [from, to] = [value(low, unit), value(high, unit)];
+  const tail = / ?(%|ms|s|min|h|d)$/;
+  const same = tail.exec(from)?.[0] !== undefined && tail.exec(from)?.[0] === tail.exec(to)?.[0];
+  return `${same ? from.replace(tail, "") : from}–${to}`;
+}
+
 /** A chance: below a thousandth only its order counts. */
 export function chance(p: number | null | undefined): string {
   if (!known(p)) return NOTHING;

@@ -2,7 +2,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { $api, api, type Schemas } from "../api/client";
 import { useUser } from "../api/session";
-import { chance, count, metricName, moment, value, words } from "../lib/format";
+import { chance, count, metricName, moment, span, value, words } from "../lib/format";
 import { said, useAct } from "../ui/acts";
 import { Ago, Button, Facts, Moment, State, toneOf, TraceLink } from "../ui/basics";
 import { Confirm } from "../ui/dialog";
@@ -120,7 +120,7 @@ export function AlertPage() {
           <Panel title="Facts">
             <Facts columns={1} items={[
               ["Seen", <b key="seen">{value(alert.observed, unit)}</b>],
-              ["Expected", alert.expected_low === null ? value(alert.expected, unit) : `${value(alert.expected_low, unit)}–${value(alert.expected_high, unit)}`],
+              ["Expected", alert.expected_low === null ? value(alert.expected, unit) : span(alert.expected_low, alert.expected_high, unit)],
               ["By chance", chance(alert.p_value)],
               ["Kind", words(alert.kind)],
               ["First bad", <Moment key="from" at={alert.window_start} precise />],

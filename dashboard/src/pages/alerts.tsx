@@ -1,6 +1,6 @@
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { usePages } from "../api/pages";
-import { count, metricName, value } from "../lib/format";
+import { count, metricName, span, value } from "../lib/format";
 import type { Filters } from "../router";
 import { Ago, Choice, State } from "../ui/basics";
 import { Head, HeadSkeleton, Panel } from "../ui/shell";
@@ -52,7 +52,7 @@ export function AlertsPage() {
                   { head: "Severity", cell: (row) => <State of={row.severity} /> },
                   { head: "State", cell: (row) => <State of={row.state} /> },
                   { head: "Seen", num: true, cell: (row) => value(row.observed, unitOf(row.metric)) },
-                  { head: "Expected", num: true, cell: (row) => row.expected_low === null ? value(row.expected, unitOf(row.metric)) : `${value(row.expected_low, unitOf(row.metric))}–${value(row.expected_high, unitOf(row.metric))}` },
+                  { head: "Expected", num: true, cell: (row) => row.expected_low === null ? value(row.expected, unitOf(row.metric)) : span(row.expected_low, row.expected_high, unitOf(row.metric)) },
                   { head: "Opened", num: true, cell: (row) => <Ago at={row.opened_at} /> },
                   { head: "Held by", cell: (row) => row.acknowledged_by ?? <span className="text-faint">nobody</span> },
                 ]}

@@ -70,7 +70,9 @@ function answer(output: string | undefined, error: string | null | undefined): s
     const parsed = JSON.parse(output) as { text?: unknown };
     if (typeof parsed.text === "string") return parsed.text;
   } catch {
-    // plain text is an answer too
+    // what was cut off is no JSON any more; plain text is an answer too
+    const text = /^\{"text": ?("(?:[^"\\]|\\.)*")/.exec(output)?.[1];
+    if (text) return JSON.parse(text) as string;
   }
   return output;
 }

@@ -1,8 +1,8 @@
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { $api } from "../api/client";
 import type { Overview } from "../api/gap";
-import { count, metricName, value as written } from "../lib/format";
+import { count, metricName, span, value as written } from "../lib/format";
 import { useNow } from "../live/live";
 import { Ago, Choice, Sign, State, type Tone } from "../ui/basics";
 import { IconAlerts, IconJobs, IconMail, IconProposals, IconRight } from "../ui/icons";
@@ -81,7 +81,7 @@ function Metric({ app, metric, since }: { app: string; metric: App["metrics"][nu
           <b className={`text-lg font-semibold ${off ? "text-bad" : ""}`}>{written(metric.value, metric.unit)}</b>
           {band && (
             <span className="text-xs whitespace-nowrap text-faint">
-              of {written(metric.expected_low, metric.unit)}–{written(metric.expected_high, metric.unit)}
+              expected {span(metric.expected_low, metric.expected_high, metric.unit)}
             </span>
           )}
         </p>
@@ -113,21 +113,31 @@ function AppPanel({ app, since }: { app: App; since: string }) {
 
 export function OverviewPage() {
   const query = $api.useQuery("get", "/api/v1/overview");
-  const { range = "3h" } = useSearch({ strict: false }) as { range?: string };
+  const { range: asked } = useSearch({ strict: false }) as { range?: string };
   const navigate = useNavigate();
-  const since = useSince(range);
   const data = query.data;
+  // What has just begun is looked at closely; the rest of the time the last hours are.
+  const [young] = useState(() => Date.now() - 20 * 60_000);
+  const recent = data?.open_alerts.some((alert) => Date.parse(alert.opened_at) > young) ?? false;
+  const range = asked ?? (recent ? "30m" : "3h");
+  const since = useSince(range);
   const apps = useMemo(() => data?.apps ?? [], [data]);
   if (!data) {
     if (query.isError) return <><Head title="The state is unknown" tone="quiet" /><Failed error={query.error} retry={() => void query.refetch()} /></>;
     return <><HeadSkeleton /><div className="panel"><Skeleton lines={12} /></div></>;
   }
   const { verdict } = data;
+  // Each thing is said once: what waits for you is not listed again as open, nor as a reason.
+  const named = new Set(data.needs_you.filter((item) => item.kind === "alert").map((item) => item.id));
+  const others = data.open_alerts.filter((alert) => !named.has(alert.id));
+  const reasons = verdict.reasons.filter((reason) => reason !== verdict.text && !data.open_alerts.some((alert) => reason.endsWith(alert.title)));
   return (
     <>
       <Head title={verdict.text} tone={TONE[verdict.level]}>
-        {verdict.reasons.length > 0 && <ul className="mb-1">{verdict.reasons.slice(0, 5).map((reason) => <li key={reason}>{reason}</li>)}</ul>}
-        <span className="text-xs">checked <Ago at={data.checked_at} /></span>
+        {reasons.length > 0 && <ul className="mb-1">{reasons.slice(0, 5).map((reason) => <li key={reason}>{reason}</li>)}</ul>}
+        <span>
+          {data.open_alerts.length ? `${count(data.open_alerts.length, "alert")} open · ` : ""}{count(data.rollouts.length, "rollout")} on the way · checked <Ago at={data.checked_at} />
+        </span>
       </Head>
       <div className="grid gap-4 lg:grid-cols-2">
         <NeedsYou items={data.needs_you} />
@@ -139,10 +149,10 @@ export function OverviewPage() {
           )}
         </Panel>
       </div>
-      {data.open_alerts.length > 0 && (
-        <Panel title={count(data.open_alerts.length, "open alert")} flush actions={<Link to="/alerts" className="link text-xs">all</Link>}>
+      {others.length > 0 && (
+        <Panel title={named.size ? "Also open" : count(others.length, "open alert")} flush actions={<Link to="/alerts" className="link text-xs">all</Link>}>
           <ul>
-            {data.open_alerts.map((alert) => (
+            {others.map((alert) => (
               <li key={alert.id} className="border-b border-line last:border-0">
                 <Link to="/alerts/$id" params={{ id: String(alert.id) }} data-row="" className="flex flex-wrap items-center gap-x-3 gap-y-1 px-4 py-2.5 hover:bg-sunken focus-visible:-outline-offset-2">
                   <State of={alert.severity} />

@@ -62,6 +62,9 @@ export function Stages({ percent: now, state, holdback, wide = false }: { percen
   );
 }
 
+/** An e-value that is not there yet. */
+export const small = (e: number): string => (e < 0.1 ? "< 0.1" : number(e, e < 10 ? 1 : 0));
+
 function Gauge({ e, at, tone, label }: { e: number; at: number; tone: "bad" | "ok"; label: string }) {
   const part = share(e, at);
   return (
@@ -71,7 +74,7 @@ function Gauge({ e, at, tone, label }: { e: number; at: number; tone: "bad" | "o
         <rect width="100%" height="6" rx="3" className="fill-sunken" />
         <rect width={`${part * 100}%`} height="6" rx="3" className={tone === "bad" ? "fill-bad" : "fill-ok"} />
       </svg>
-      <span className="w-24 shrink-0 text-end text-xs whitespace-nowrap text-muted">{number(e, e < 10 ? 1 : 0)} of {number(at, 0)}</span>
+      <span className="w-24 shrink-0 text-end text-xs whitespace-nowrap text-muted">{e >= at ? `reached ${number(at, 0)}` : `${small(e)} of ${number(at, 0)}`}</span>
     </div>
   );
 }

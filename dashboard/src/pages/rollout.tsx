@@ -11,7 +11,7 @@ import { IconPause, IconPlay, IconRight, IconUndo } from "../ui/icons";
 import { LazyChart, Room } from "../ui/metric-chart";
 import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Failed, Skeleton } from "../ui/states";
-import { type Margin, MarginCard, margins, ratioOf, Stages } from "./rollout-parts";
+import { type Margin, MarginCard, margins, ratioOf, small, Stages } from "./rollout-parts";
 
 type Verb = "pause" | "resume" | "rollback" | "promote";
 
@@ -128,7 +128,7 @@ export function RolloutPage() {
                 <Sign tone={ratio.e_value >= ratio.pause_at ? "bad" : "ok"} />
                 {ratio.e_value >= ratio.pause_at
                   ? "Units do not arrive in the agreed shares: nothing else can be believed, so the rollout pauses."
-                  : `Units arrive in the agreed shares (evidence against it ${number(ratio.e_value, 1)} of ${number(ratio.pause_at, 0)}).`}
+                  : `Units arrive in the agreed shares (evidence against it ${small(ratio.e_value)} of ${number(ratio.pause_at, 0)}).`}
               </p>
             ) : <p className="text-sm text-muted">Not looked at yet.</p>}
           </Panel>

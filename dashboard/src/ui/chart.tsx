@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useUser } from "../api/session";
-import { moment, value as written } from "../lib/format";
+import { moment, span, value as written } from "../lib/format";
 
 export interface ChartMark {
   at: string;
@@ -119,7 +119,7 @@ export function Chart({
           ],
         },
         {
-          stroke: faint, font, grid, ticks: { show: false }, space: 34,
+          stroke: faint, font, grid, ticks: { show: false }, space: 26,
           values: (_, splits) => splits.map(format),
           size: (_, values) => 14 + Math.max(...(values ?? [""]).map((text) => String(text).length)) * 6.2,
         },
@@ -220,7 +220,7 @@ export function Chart({
               </span>
             ))}
             {band && band.low[index] != null && (
-              <span>expected {written(band.low[index], unit)}–{written(band.high[index], unit)}</span>
+              <span>expected {span(band.low[index], band.high[index], unit)}</span>
             )}
             {near.slice(0, 2).map((mark) => <span key={mark.at + mark.label} className="truncate">{mark.label}</span>)}
           </>
