@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.base import RequestResponseEndpoint
 
 PLACES = (Path(__file__).parent / "dashboard", Path(__file__).parents[1] / "dashboard" / "dist")
 """Inside the wheel; in a clone."""
@@ -47,7 +49,6 @@ Then reload this page.</p>
 def mount(app: FastAPI, places: tuple[Path, ...] = PLACES) -> None:
     """Serve the dashboard for every path that no other route has. To be called last."""
 
-    @app.get("/{path:path}", include_in_schema=False)
     def page(path: str, request: Request) -> Response:
         first = path.split("/", 1)[0]
         folder = next((place for place in places if (place / "index.html").is_file()), None)
@@ -60,6 +61,18 @@ def mount(app: FastAPI, places: tuple[Path, ...] = PLACES) -> None:
         if folder is None:
             return Response(UNBUILT.format(why=escape(_why(places))), media_type="text/html", headers=GUARDS)
         return _file(folder / "index.html", "no-cache", zipped=zipped)
+
+    app.add_api_route("/{path:path}", page, include_in_schema=False, response_model=None)
+
+    # The SDK's collector answers at the root too, and some of its paths are names of pages (/settings): somebody who
+    # opens an address in a browser means the page.
+    @app.middleware("http")
+    async def browsers_first(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        path = request.url.path.strip("/")
+        opened = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+        if opened and path.split("/", 1)[0] not in NO_PAGE:
+            return await run_in_threadpool(page, path, request)
+        return await call_next(request)
 
 
 def _inside(folder: Path, path: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import Admin, Db, Viewer
@@ -18,6 +19,12 @@ from db.repositories import addresses, emails
 from notifications import wishes
 
 router = APIRouter(prefix="/mail")
+
+SHUT_IN = (
+    "sandbox allow-popups; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""A mail is text from traces and models: whatever is in it, it stays a picture of itself."""
 
 MailId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -105,6 +112,14 @@ def show(mail_id: MailId, _: Viewer, sessions: Db) -> MailContent:
     """Return one mail with its text, its HTML and its headers. The HTML travels as a string, never as a page."""
     with sessions() as session:
         return show_mail(session, mail_id)
+
+
+@router.get("/{mail_id}/page", response_class=HTMLResponse)
+def as_sent(mail_id: MailId, _: Viewer, sessions: Db) -> HTMLResponse:
+    """Return a mail as its reader sees it, shut in: no script, no form, no origin, and nothing is loaded."""
+    with sessions() as session:
+        html = show_mail(session, mail_id).html
+    return HTMLResponse(html, headers={"Content-Security-Policy": SHUT_IN, "X-Content-Type-Options": "nosniff"})
 
 
 @router.post("/{mail_id}/resend")

@@ -85,6 +85,16 @@ def test_a_clone_without_a_build_says_how_to_make_one(tmp_path: Path) -> None:
     assert "build.log" in client.get("/").text
 
 
+def test_somebody_who_opens_an_address_gets_the_page_where_the_collector_has_the_same_path(built: Path) -> None:
+    """`/settings` is a route of the SDK and a page of the dashboard: who asks decides."""
+    app = FastAPI()
+    app.get("/settings")(lambda: {"tenant": "one"})
+    mount(app, (built,))
+    client = TestClient(app)
+    assert client.get("/settings").json() == {"tenant": "one"}
+    assert "<title>page</title>" in client.get("/settings", headers={"sec-fetch-mode": "navigate"}).text
+
+
 def test_the_real_app_answers_an_unknown_api_path_with_a_problem() -> None:
     """The page is mounted behind every other route."""
     answer = TestClient(create_app()).get("/api/v1/no-such-route")

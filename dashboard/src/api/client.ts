@@ -2,7 +2,6 @@
 import createFetch, { type Middleware } from "openapi-fetch";
 import createHooks from "openapi-react-query";
 import type { Readable } from "openapi-typescript-helpers";
-import type { Gap } from "./gap";
 import type { components, paths } from "./schema";
 
 /** What answers hold. Pairs are lists of numbers here, as the client hands them over. */
@@ -43,6 +42,8 @@ export async function problemOf(response: Response): Promise<Problem> {
     // a proxy's page is no problem+json
   }
   const said = typeof body.detail === "string" ? body.detail : typeof body.title === "string" ? body.title : "";
+  const wait = response.headers.get("Retry-After");
+  if (wait) body = { ...body, retry_after: Number(wait) };
   return new Problem(response.status, said || `the server answered ${response.status}`, body);
 }
 
@@ -63,7 +64,7 @@ const rules: Middleware = {
   },
 };
 
-export const api = createFetch<Omit<paths, keyof Gap> & Gap>({ baseUrl: "", credentials: "same-origin" });
+export const api = createFetch<paths>({ baseUrl: "", credentials: "same-origin" });
 api.use(rules);
 
 /** Queries and mutations; their keys are [method, path, parameters]. */

@@ -1,15 +1,18 @@
 /** Lists that go on: one page after the other by the cursor that the answer brings. */
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { api } from "./client";
-import type { Gap, Page } from "./gap";
+import type { Readable } from "openapi-typescript-helpers";
 import type { paths } from "./schema";
 
-type All = Omit<paths, keyof Gap> & Gap;
-type Answer<P extends keyof All> = All[P] extends {
+interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+}
+type Answer<P extends keyof paths> = paths[P] extends {
   get: { responses: { 200: { content: { "application/json": infer T } } } };
-} ? T : never;
+} ? Readable<T> : never;
 /** Paths whose answer is a page. */
-export type ListPath = { [P in keyof All]: Answer<P> extends Page<unknown> ? P : never }[keyof All];
+export type ListPath = { [P in keyof paths]: Answer<P> extends Page<unknown> ? P : never }[keyof paths];
 type Item<P extends ListPath> = Answer<P> extends Page<infer T> ? T : never;
 
 export function usePages<P extends ListPath>(path: P, query: Record<string, unknown> = {}, limit = 50) {

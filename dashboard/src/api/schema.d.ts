@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Index
-         * @description List alerts, newest first; `before` an id for the next page.
+         * @description List alerts, newest first.
          */
         get: operations["index_api_v1_alerts_get"];
         put?: never;
@@ -157,7 +157,7 @@ export interface paths {
         };
         /**
          * Index
-         * @description List all apps.
+         * @description List apps by name.
          */
         get: operations["index_api_v1_apps_get"];
         put?: never;
@@ -216,6 +216,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/evaluations/trends": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Trends
+         * @description Compare a period with the one before it, metric by metric.
+         */
+        get: operations["trends_api_v1_evaluations_trends_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/evaluations/{evaluation_id}": {
         parameters: {
             query?: never;
@@ -228,6 +248,32 @@ export interface paths {
          * @description Show one day with its comparisons.
          */
         get: operations["show_evaluation_api_v1_evaluations__evaluation_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description Stream events until the client goes.
+         *
+         *     - `tick` every two seconds: `{"at"}`. Its id is where to resume from.
+         *     - `change`: `{"subject", "id"}`: read it again. An impact's id is its proposal's.
+         *     - `reset`: too much was missed to be told: read everything again.
+         *
+         *     Resume with `Last-Event-ID`; something may be told twice, nothing is left out.
+         */
+        get: operations["events_api_v1_events_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -289,7 +335,7 @@ export interface paths {
         };
         /**
          * Cases
-         * @description List a version's cases.
+         * @description List a version's cases by key.
          */
         get: operations["cases_api_v1_golden__set_id__cases_get"];
         put?: never;
@@ -312,6 +358,26 @@ export interface paths {
          * @description List what was measured, newest first.
          */
         get: operations["list_impacts_api_v1_impact_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/impact/calibration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calibration
+         * @description Compare what was predicted with what was measured.
+         */
+        get: operations["calibration_api_v1_impact_calibration_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -352,6 +418,46 @@ export interface paths {
          * @description List jobs, newest first; beat's own done ticks only with `ticks`.
          */
         get: operations["index_api_v1_jobs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summary
+         * @description Count jobs by queue and state, with the age of the oldest.
+         */
+        get: operations["summary_api_v1_jobs_summary_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/tree": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Chain
+         * @description Return the whole chain that a job belongs to, from its root.
+         */
+        get: operations["chain_api_v1_jobs__job_id__tree_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -429,7 +535,7 @@ export interface paths {
         };
         /**
          * Index
-         * @description List mails, newest first; `before` an id for the next page.
+         * @description List mails, newest first.
          */
         get: operations["index_api_v1_mail_get"];
         put?: never;
@@ -452,6 +558,26 @@ export interface paths {
          * @description Return one mail with its text, its HTML and its headers. The HTML travels as a string, never as a page.
          */
         get: operations["show_api_v1_mail__mail_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail/{mail_id}/page": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * As Sent
+         * @description Return a mail as its reader sees it, shut in: no script, no form, no origin, and nothing is loaded.
+         */
+        get: operations["as_sent_api_v1_mail__mail_id__page_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -520,6 +646,130 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics/{app}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Chart
+         * @description Return a metric with its expected band, learnt from before each point, and marks; the last day by default.
+         */
+        get: operations["chart_api_v1_metrics__app__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description Say how everything is: the verdict, what waits for you, live metrics, open alerts, rollouts.
+         */
+        get: operations["overview_api_v1_overview_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index
+         * @description List what is paused; a queue of null stands for all.
+         */
+        get: operations["index_api_v1_pause_get"];
+        put?: never;
+        /**
+         * Pause
+         * @description Hold a queue, or all. Jobs stay where they are; rollouts stay guarded.
+         */
+        post: operations["pause_api_v1_pause_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pause/{queue}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unpause
+         * @description Let a queue go on; `all` lifts the pause of all.
+         */
+        delete: operations["unpause_api_v1_pause__queue__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index
+         * @description List all prompts: there are few, and they are one page.
+         */
+        get: operations["index_api_v1_prompts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prompts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description Return one prompt.
+         */
+        get: operations["show_api_v1_prompts__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/proposals": {
         parameters: {
             query?: never;
@@ -529,7 +779,7 @@ export interface paths {
         };
         /**
          * Index
-         * @description List proposals, newest first; `before` an id for the next page.
+         * @description List proposals, newest first.
          */
         get: operations["index_api_v1_proposals_get"];
         put?: never;
@@ -720,6 +970,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who
+         * @description Say who is signed in; 401 where nobody is.
+         */
+        get: operations["who_api_v1_session_get"];
+        put?: never;
+        /**
+         * Sign In
+         * @description Sign in. 401 where address and password do not belong together, 429 where somebody guesses.
+         */
+        post: operations["sign_in_api_v1_session_post"];
+        /**
+         * Sign Out
+         * @description Sign out: the session is over everywhere.
+         */
+        delete: operations["sign_out_api_v1_session_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/status": {
         parameters: {
             query?: never;
@@ -789,7 +1067,7 @@ export interface paths {
         };
         /**
          * Index
-         * @description List all tokens, without the tokens themselves.
+         * @description List tokens, newest first, without the tokens themselves.
          */
         get: operations["index_api_v1_tokens_get"];
         put?: never;
@@ -822,6 +1100,50 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index
+         * @description List users.
+         */
+        get: operations["index_api_v1_users_get"];
+        put?: never;
+        /**
+         * Create
+         * @description Add a user; 409 where the address is taken.
+         */
+        post: operations["create_api_v1_users_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Set role, password, time zone, or disable. A new password and being disabled end the user's sessions.
+         */
+        patch: operations["change_api_v1_users__user_id__patch"];
         trace?: never;
     };
     "/api/v1/validations": {
@@ -1431,6 +1753,22 @@ export interface components {
          */
         AlertState: "pending" | "firing" | "recovering" | "resolved";
         /**
+         * AppNow
+         * @description One app now.
+         */
+        AppNow: {
+            /** Name */
+            name: string;
+            /** Checked At */
+            checked_at: string | null;
+            /** Status */
+            status: string;
+            /** Open Alerts */
+            open_alerts: number;
+            /** Metrics */
+            metrics: components["schemas"]["LiveMetric"][];
+        };
+        /**
          * AppRecord
          * @description One monitored app.
          */
@@ -1478,6 +1816,8 @@ export interface components {
          * @description One monitored app.
          */
         AppStatus: {
+            /** Id */
+            id: number;
             /** Name */
             name: string;
             /** Enabled */
@@ -1511,6 +1851,44 @@ export interface components {
             };
         };
         /**
+         * Calibration
+         * @description How far predictions can be believed.
+         */
+        Calibration: {
+            /** Points */
+            points: components["schemas"]["CalibrationPoint"][];
+            /** Coverage */
+            coverage: number | null;
+            /** Bias */
+            bias: number | null;
+        };
+        /**
+         * CalibrationPoint
+         * @description Predicted against measured for one proposal, percent.
+         */
+        CalibrationPoint: {
+            /** Proposal Id */
+            proposal_id: number;
+            /** Title */
+            title: string;
+            /** Metric */
+            metric: string;
+            /** Predicted Pct */
+            predicted_pct: number;
+            /** Predicted Interval */
+            predicted_interval: [
+                number,
+                number
+            ];
+            /** Measured Pct */
+            measured_pct: number | null;
+            /** Measured Interval */
+            measured_interval: [
+                number,
+                number
+            ] | null;
+        };
+        /**
          * CaseOutcome
          * @description What became of one golden case in one arm.
          * @enum {string}
@@ -1521,6 +1899,8 @@ export interface components {
          * @description One execution.
          */
         CaseRecord: {
+            /** Case Id */
+            case_id: number;
             /** Key */
             key: string;
             /** Arm */
@@ -1576,6 +1956,66 @@ export interface components {
             end_time?: string | null;
         };
         /**
+         * ChangedUser
+         * @description What shall be otherwise.
+         */
+        ChangedUser: {
+            role?: components["schemas"]["Scope"] | null;
+            /** Password */
+            password?: string | null;
+            /** Time Zone */
+            time_zone?: string | null;
+            /** Disabled */
+            disabled?: boolean | null;
+        };
+        /**
+         * Chart
+         * @description A metric of an app over time, with its expected band and what happened meanwhile.
+         */
+        Chart: {
+            /** App */
+            app: string;
+            /** Metric */
+            metric: string;
+            /** Unit */
+            unit: string;
+            /** Step S */
+            step_s: number;
+            /** Points */
+            points: components["schemas"]["ChartPoint"][];
+            /** Marks */
+            marks: components["schemas"]["Mark"][];
+        };
+        /**
+         * ChartPoint
+         * @description One point with what was to be expected there.
+         */
+        ChartPoint: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Value */
+            value: number | null;
+            /** Low */
+            low: number | null;
+            /** High */
+            high: number | null;
+            /** Count */
+            count: number;
+        };
+        /**
+         * Credentials
+         * @description Who signs in.
+         */
+        Credentials: {
+            /** Email */
+            email: string;
+            /** Password */
+            password: string;
+        };
+        /**
          * Decision
          * @description What a reviewer says.
          */
@@ -1585,6 +2025,8 @@ export interface components {
              * @default
              */
             reason?: string;
+            /** Change Hash */
+            change_hash: string;
         };
         /**
          * EmailState
@@ -1704,6 +2146,33 @@ export interface components {
             cost: number | null;
             /** Summary */
             summary: string;
+        };
+        /**
+         * EvidencePoint
+         * @description What was known of one metric at one look. Logarithms are natural.
+         */
+        EvidencePoint: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Metric */
+            metric: string;
+            /** Log E Worse */
+            log_e_worse: number | null;
+            /** Log E Fine */
+            log_e_fine: number | null;
+            /** Worse At */
+            worse_at: number | null;
+            /** Fine At */
+            fine_at: number | null;
+            /** Estimate */
+            estimate: number | null;
+            /** Low */
+            low: number | null;
+            /** High */
+            high: number | null;
         };
         /**
          * GoldenCaseRecord
@@ -2030,6 +2499,28 @@ export interface components {
          */
         JobState: "queued" | "running" | "done" | "dead" | "cancelled";
         /**
+         * Level
+         * @description The verdict in one word.
+         * @enum {string}
+         */
+        Level: "ok" | "degraded" | "critical" | "unknown";
+        /**
+         * LiveMetric
+         * @description A metric now, with what is usual at this time of day.
+         */
+        LiveMetric: {
+            /** Name */
+            name: string;
+            /** Value */
+            value: number | null;
+            /** Expected Low */
+            expected_low: number | null;
+            /** Expected High */
+            expected_high: number | null;
+            /** Unit */
+            unit: string;
+        };
+        /**
          * MadeSilence
          * @description The silence's id.
          */
@@ -2118,6 +2609,45 @@ export interface components {
             message_id: string;
         };
         /**
+         * Margin
+         * @description How far the evidence about one metric is from deciding; natural logarithms of e-values.
+         */
+        Margin: {
+            /** Metric */
+            metric: string;
+            /** Baseline */
+            baseline: number | null;
+            /** Candidate */
+            candidate: number | null;
+            /** Drop */
+            drop: number | null;
+            /** Log E Worse */
+            log_e_worse: number | null;
+            /** Worse At */
+            worse_at: number | null;
+            /** Log E Fine */
+            log_e_fine: number | null;
+            /** Fine At */
+            fine_at: number | null;
+        };
+        /**
+         * Mark
+         * @description One moment on a chart.
+         */
+        Mark: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Kind */
+            kind: string;
+            /** Label */
+            label: string;
+            /** Subject */
+            subject: string;
+        };
+        /**
          * MetricSeries
          * @description A metric of an app over time.
          */
@@ -2134,6 +2664,28 @@ export interface components {
             points: components["schemas"]["Point"][];
         };
         /**
+         * NeedsYou
+         * @description Something that waits for a person.
+         */
+        NeedsYou: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "approval" | "alert" | "mail" | "job";
+            /** Id */
+            id: number;
+            /** Title */
+            title: string;
+            /** App */
+            app: string | null;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+        };
+        /**
          * NewApp
          * @description An app to monitor: its name, any field of it, its configuration.
          */
@@ -2146,6 +2698,16 @@ export interface components {
             };
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * NewPause
+         * @description What is held, and why.
+         */
+        NewPause: {
+            /** Queue */
+            queue?: string | null;
+            /** Reason */
+            reason: string;
         };
         /**
          * NewSession
@@ -2194,6 +2756,25 @@ export interface components {
             scope: components["schemas"]["Scope"];
         };
         /**
+         * NewUser
+         * @description Who shall be able to sign in.
+         */
+        NewUser: {
+            /** Email */
+            email: string;
+            role: components["schemas"]["Scope"];
+            /**
+             * Password
+             * Format: password
+             */
+            password: string;
+            /**
+             * Time Zone
+             * @default UTC
+             */
+            time_zone?: string;
+        };
+        /**
          * NewValidation
          * @description Either a proposal, or an app with the keys that the candidate sets otherwise.
          */
@@ -2218,6 +2799,172 @@ export interface components {
             smoke?: number;
             /** Golden Set */
             golden_set?: string | null;
+        };
+        /**
+         * Overview
+         * @description Everything that the first page shows.
+         */
+        Overview: {
+            verdict: components["schemas"]["api__routes__overview__Verdict"];
+            /** Checked At */
+            checked_at: string | null;
+            /** Needs You */
+            needs_you: components["schemas"]["NeedsYou"][];
+            /** Apps */
+            apps: components["schemas"]["AppNow"][];
+            /** Open Alerts */
+            open_alerts: components["schemas"]["AlertRecord"][];
+            /** Rollouts */
+            rollouts: components["schemas"]["RolloutMargins"][];
+        };
+        /** Page[AlertRecord] */
+        Page_AlertRecord_: {
+            /** Items */
+            items: components["schemas"]["AlertRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[AppRecord] */
+        Page_AppRecord_: {
+            /** Items */
+            items: components["schemas"]["AppRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[AuditRecord] */
+        Page_AuditRecord_: {
+            /** Items */
+            items: components["schemas"]["AuditRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[CaseRecord] */
+        Page_CaseRecord_: {
+            /** Items */
+            items: components["schemas"]["CaseRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[EvaluationRecord] */
+        Page_EvaluationRecord_: {
+            /** Items */
+            items: components["schemas"]["EvaluationRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[GoldenCaseRecord] */
+        Page_GoldenCaseRecord_: {
+            /** Items */
+            items: components["schemas"]["GoldenCaseRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[GoldenSetRecord] */
+        Page_GoldenSetRecord_: {
+            /** Items */
+            items: components["schemas"]["GoldenSetRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[ImpactRecord] */
+        Page_ImpactRecord_: {
+            /** Items */
+            items: components["schemas"]["ImpactRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[JobRecord] */
+        Page_JobRecord_: {
+            /** Items */
+            items: components["schemas"]["JobRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[MailRecord] */
+        Page_MailRecord_: {
+            /** Items */
+            items: components["schemas"]["MailRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[PromptRecord] */
+        Page_PromptRecord_: {
+            /** Items */
+            items: components["schemas"]["PromptRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[ProposalRecord] */
+        Page_ProposalRecord_: {
+            /** Items */
+            items: components["schemas"]["ProposalRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[RolloutRecord] */
+        Page_RolloutRecord_: {
+            /** Items */
+            items: components["schemas"]["RolloutRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[SilenceRecord] */
+        Page_SilenceRecord_: {
+            /** Items */
+            items: components["schemas"]["SilenceRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[TokenRecord] */
+        Page_TokenRecord_: {
+            /** Items */
+            items: components["schemas"]["TokenRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[UserRecord] */
+        Page_UserRecord_: {
+            /** Items */
+            items: components["schemas"]["UserRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[ValidationRecord] */
+        Page_ValidationRecord_: {
+            /** Items */
+            items: components["schemas"]["ValidationRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * PauseRecord
+         * @description A queue that is held.
+         */
+        PauseRecord: {
+            /** Queue */
+            queue: string | null;
+            /** Reason */
+            reason: string;
+            /** By */
+            by: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+        };
+        /**
+         * Person
+         * @description Who is signed in.
+         */
+        Person: {
+            /** Id */
+            id: number;
+            /** Email */
+            email: string;
+            role: components["schemas"]["Scope"];
+            /** Time Zone */
+            time_zone: string;
         };
         /**
          * Plan
@@ -2281,6 +3028,32 @@ export interface components {
             not_run: number;
             /** Started At */
             started_at: string | null;
+        };
+        /**
+         * PromptDetail
+         * @description One prompt with its text.
+         */
+        PromptDetail: {
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+            /** Characters */
+            characters: number;
+            /** Text */
+            text: string;
+        };
+        /**
+         * PromptRecord
+         * @description One prompt.
+         */
+        PromptRecord: {
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+            /** Characters */
+            characters: number;
         };
         /**
          * ProposalDetail
@@ -2437,6 +3210,19 @@ export interface components {
             expired_leases: number;
         };
         /**
+         * QueueSummary
+         * @description The jobs of one queue in one state.
+         */
+        QueueSummary: {
+            /** Queue */
+            queue: string;
+            state: components["schemas"]["JobState"];
+            /** Count */
+            count: number;
+            /** Oldest Age S */
+            oldest_age_s: number | null;
+        };
+        /**
          * Reason
          * @description Why; it goes on record.
          */
@@ -2486,6 +3272,8 @@ export interface components {
         Rejection: {
             /** Reason */
             reason: string;
+            /** Change Hash */
+            change_hash: string;
         };
         /**
          * RolloutDetail
@@ -2531,6 +3319,11 @@ export interface components {
             finished_at: string | null;
             /** Events */
             events: components["schemas"]["RolloutEventRecord"][];
+            /** Stages */
+            stages: components["schemas"]["StageRecord"][];
+            /** Evidence */
+            evidence: components["schemas"]["EvidencePoint"][];
+            ratio: components["schemas"]["SplitCheck"] | null;
         };
         /**
          * RolloutEventRecord
@@ -2554,6 +3347,51 @@ export interface components {
             evidence: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * RolloutMargins
+         * @description A live rollout with what its guard says.
+         */
+        RolloutMargins: {
+            /** Id */
+            id: number;
+            /** Proposal Id */
+            proposal_id: number;
+            /** App */
+            app: string;
+            /** Title */
+            title: string;
+            /** Change */
+            change: {
+                [key: string]: unknown;
+            };
+            state: components["schemas"]["RolloutState"];
+            /** Percent */
+            percent: number;
+            /** Holdback Percent */
+            holdback_percent: number;
+            /** Reason */
+            reason: string | null;
+            /** Guard */
+            guard: {
+                [key: string]: unknown;
+            };
+            /** Guarded Until */
+            guarded_until: string | null;
+            /**
+             * Stage Started At
+             * Format: date-time
+             */
+            stage_started_at: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Finished At */
+            finished_at: string | null;
+            /** Margins */
+            margins: components["schemas"]["Margin"][];
         };
         /**
          * RolloutRecord
@@ -2642,6 +3480,15 @@ export interface components {
          */
         Scope: "ingest" | "viewer" | "reviewer" | "admin";
         /**
+         * SessionRecord
+         * @description A session.
+         */
+        SessionRecord: {
+            user: components["schemas"]["Person"];
+            /** Csrf Token */
+            csrf_token: string;
+        };
+        /**
          * SettingRecord
          * @description One setting as it is in force; a secret only says that it is set.
          */
@@ -2686,6 +3533,35 @@ export interface components {
             ends_at: string;
         };
         /**
+         * SplitCheck
+         * @description Whether units arrive in the agreed shares.
+         */
+        SplitCheck: {
+            /** E Value */
+            e_value: number;
+            /** Pause At */
+            pause_at: number;
+            /** Baseline Units */
+            baseline_units: number;
+            /** Candidate Units */
+            candidate_units: number;
+        };
+        /**
+         * StageRecord
+         * @description A percentage and how long it held.
+         */
+        StageRecord: {
+            /** Percent */
+            percent: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Until */
+            until: string | null;
+        };
+        /**
          * Status
          * @description What `metamon status --json` prints. Stable names.
          */
@@ -2707,6 +3583,8 @@ export interface components {
             queues: components["schemas"]["QueueRecord"][];
             /** Rollouts */
             rollouts: components["schemas"]["RolloutStatus"][];
+            /** Pauses */
+            pauses: components["schemas"]["PauseRecord"][];
             /** Services */
             services: {
                 [key: string]: unknown;
@@ -2735,6 +3613,82 @@ export interface components {
             last_used_at: string | null;
             /** Revoked At */
             revoked_at: string | null;
+        };
+        /**
+         * Trend
+         * @description One metric over the period. Means are weighted by measurements; sums are per day.
+         */
+        Trend: {
+            /** Name */
+            name: string;
+            /** Unit */
+            unit: string;
+            /** Mean */
+            mean: number | null;
+            /** Previous Mean */
+            previous_mean: number | null;
+            /** Change */
+            change: number | null;
+            /** Points */
+            points: components["schemas"]["TrendPoint"][];
+        };
+        /**
+         * TrendPoint
+         * @description One point.
+         */
+        TrendPoint: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Value */
+            value: number | null;
+        };
+        /**
+         * Trends
+         * @description An app's metrics over a period.
+         */
+        Trends: {
+            /** App */
+            app: string;
+            window: components["schemas"]["Window"];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Metrics */
+            metrics: components["schemas"]["Trend"][];
+            /** Marks */
+            marks: components["schemas"]["Mark"][];
+        };
+        /**
+         * UserRecord
+         * @description One user.
+         */
+        UserRecord: {
+            /** Id */
+            id: number;
+            /** Email */
+            email: string;
+            role: components["schemas"]["Scope"];
+            /** Time Zone */
+            time_zone: string;
+            /** Disabled At */
+            disabled_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Last Seen At */
+            last_seen_at: string | null;
         };
         /**
          * V1Query
@@ -2961,6 +3915,23 @@ export interface components {
             finished_at: string | null;
         };
         /**
+         * Window
+         * @description How long a period is.
+         * @enum {string}
+         */
+        Window: "24h" | "7d" | "30d" | "90d";
+        /**
+         * Verdict
+         * @description How things are.
+         */
+        api__routes__overview__Verdict: {
+            level: components["schemas"]["Level"];
+            /** Text */
+            text: string;
+            /** Reasons */
+            reasons: string[];
+        };
+        /**
          * Verdict
          * @description What a validation found. An outage is `error`, never `fail`; a missing case is never `pass`.
          * @enum {string}
@@ -3028,7 +3999,9 @@ export interface operations {
                 state?: components["schemas"]["AlertState"] | null;
                 severity?: components["schemas"]["Severity"] | null;
                 only_open?: boolean;
-                before?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3043,7 +4016,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AlertRecord"][];
+                    "application/json": components["schemas"]["Page_AlertRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -3123,6 +4096,10 @@ export interface operations {
         parameters: {
             query?: {
                 app?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -3136,7 +4113,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SilenceRecord"][];
+                    "application/json": components["schemas"]["Page_SilenceRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -3214,7 +4191,12 @@ export interface operations {
     };
     index_api_v1_apps_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3227,7 +4209,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AppRecord"][];
+                    "application/json": components["schemas"]["Page_AppRecord_"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };
@@ -3335,6 +4326,9 @@ export interface operations {
         parameters: {
             query?: {
                 app?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3349,7 +4343,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EvaluationRecord"][];
+                    "application/json": components["schemas"]["Page_EvaluationRecord_"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    trends_api_v1_evaluations_trends_get: {
+        parameters: {
+            query: {
+                app: string;
+                window?: components["schemas"]["Window"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trends"];
                 };
             };
             /** @description Validation Error */
@@ -3394,10 +4420,45 @@ export interface operations {
             };
         };
     };
+    events_api_v1_events_get: {
+        parameters: {
+            query?: never;
+            header?: {
+                "last-event-id"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     index_api_v1_golden_get: {
         parameters: {
             query?: {
                 app?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -3411,7 +4472,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GoldenSetRecord"][];
+                    "application/json": components["schemas"]["Page_GoldenSetRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -3490,7 +4551,12 @@ export interface operations {
     };
     cases_api_v1_golden__set_id__cases_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 set_id: number;
@@ -3505,7 +4571,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GoldenCaseRecord"][];
+                    "application/json": components["schemas"]["Page_GoldenCaseRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -3523,6 +4589,10 @@ export interface operations {
         parameters: {
             query?: {
                 app?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -3536,7 +4606,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ImpactRecord"][];
+                    "application/json": components["schemas"]["Page_ImpactRecord_"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    calibration_api_v1_impact_calibration_get: {
+        parameters: {
+            query?: {
+                app?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calibration"];
                 };
             };
             /** @description Validation Error */
@@ -3591,7 +4692,9 @@ export interface operations {
                 root_id?: number | null;
                 ticks?: boolean;
                 oldest_first?: boolean;
-                before?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3606,7 +4709,58 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["JobRecord"][];
+                    "application/json": components["schemas"]["Page_JobRecord_"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    summary_api_v1_jobs_summary_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueSummary"][];
+                };
+            };
+        };
+    };
+    chain_api_v1_jobs__job_id__tree_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobNode"];
                 };
             };
             /** @description Validation Error */
@@ -3719,7 +4873,9 @@ export interface operations {
                 app?: string | null;
                 kind?: string | null;
                 state?: components["schemas"]["EmailState"] | null;
-                before?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3734,7 +4890,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MailRecord"][];
+                    "application/json": components["schemas"]["Page_MailRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -3766,6 +4922,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MailContent"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    as_sent_api_v1_mail__mail_id__page_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                mail_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
                 };
             };
             /** @description Validation Error */
@@ -3876,13 +5063,205 @@ export interface operations {
             };
         };
     };
+    chart_api_v1_metrics__app__get: {
+        parameters: {
+            query: {
+                metric: string;
+                since?: string | null;
+                until?: string | null;
+                points?: number;
+            };
+            header?: never;
+            path: {
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chart"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    overview_api_v1_overview_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+        };
+    };
+    index_api_v1_pause_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseRecord"][];
+                };
+            };
+        };
+    };
+    pause_api_v1_pause_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPause"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseRecord"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    unpause_api_v1_pause__queue__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A queue's name, or `all`. */
+                queue: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    index_api_v1_prompts_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_PromptRecord_"];
+                };
+            };
+        };
+    };
+    show_api_v1_prompts__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptDetail"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     index_api_v1_proposals_get: {
         parameters: {
             query?: {
                 app?: string | null;
                 status?: components["schemas"]["ProposalStatus"] | null;
                 alert_id?: number | null;
-                before?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3897,7 +5276,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ProposalRecord"][];
+                    "application/json": components["schemas"]["Page_ProposalRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -4016,6 +5395,11 @@ export interface operations {
         parameters: {
             query?: {
                 app?: string | null;
+                state?: components["schemas"]["RolloutState"] | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -4029,7 +5413,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RolloutRecord"][];
+                    "application/json": components["schemas"]["Page_RolloutRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -4214,6 +5598,77 @@ export interface operations {
             };
         };
     };
+    who_api_v1_session_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionRecord"];
+                };
+            };
+        };
+    };
+    sign_in_api_v1_session_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Credentials"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionRecord"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    sign_out_api_v1_session_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     status_api_v1_status_get: {
         parameters: {
             query?: never;
@@ -4239,8 +5694,11 @@ export interface operations {
             query?: {
                 /** @description `proposal:12` */
                 subject?: string | null;
-                /** @description Entries older than this. */
-                before?: string | null;
+                /** @description `user:ann@example.com` */
+                actor?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -4255,7 +5713,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AuditRecord"][];
+                    "application/json": components["schemas"]["Page_AuditRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -4293,7 +5751,12 @@ export interface operations {
     };
     index_api_v1_tokens_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4306,7 +5769,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenRecord"][];
+                    "application/json": components["schemas"]["Page_TokenRecord_"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };
@@ -4373,11 +5845,12 @@ export interface operations {
             };
         };
     };
-    index_api_v1_validations_get: {
+    index_api_v1_users_get: {
         parameters: {
             query?: {
-                app?: string | null;
-                proposal_id?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -4392,7 +5865,111 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationRecord"][];
+                    "application/json": components["schemas"]["Page_UserRecord_"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    create_api_v1_users_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserRecord"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_api_v1_users__user_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangedUser"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserRecord"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    index_api_v1_validations_get: {
+        parameters: {
+            query?: {
+                app?: string | null;
+                proposal_id?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ValidationRecord_"];
                 };
             };
             /** @description Validation Error */
@@ -4475,8 +6052,10 @@ export interface operations {
             query?: {
                 outcome?: components["schemas"]["CaseOutcome"] | null;
                 arm?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
-                offset?: number;
             };
             header?: never;
             path: {
@@ -4492,7 +6071,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CaseRecord"][];
+                    "application/json": components["schemas"]["Page_CaseRecord_"];
                 };
             };
             /** @description Validation Error */

@@ -1,7 +1,8 @@
 /** Who is signed in, and what that person may do. */
 import { queryOptions, useQuery } from "@tanstack/react-query";
-import { api, Problem, useToken } from "./client";
-import type { Session } from "./gap";
+import { api, Problem, type Schemas, useToken } from "./client";
+
+type Session = Schemas["SessionRecord"];
 
 export type Role = Session["user"]["role"];
 

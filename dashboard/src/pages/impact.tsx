@@ -1,5 +1,4 @@
 import { $api, type Schemas } from "../api/client";
-import type { Calibration } from "../api/gap";
 import { usePages } from "../api/pages";
 import { count, metricName, number, pct, percent } from "../lib/format";
 import { around, place, reading, ticks } from "../lib/scale";
@@ -8,6 +7,8 @@ import { IntervalBar } from "../ui/interval";
 import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Empty, Failed, Loaded, Skeleton } from "../ui/states";
 import { More, RowLink, Table } from "../ui/table";
+
+type Calibration = Schemas["Calibration"];
 
 /** Predicted across, measured up: on the diagonal a promise was kept. */
 function CalibrationPlot({ data }: { data: Calibration }) {

@@ -1,7 +1,6 @@
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
-import { $api, api } from "../api/client";
-import type { QueueSummary } from "../api/gap";
+import { $api, api, type Schemas } from "../api/client";
 import { usePages } from "../api/pages";
 import { useUser } from "../api/session";
 import { count, duration, number } from "../lib/format";
@@ -13,6 +12,8 @@ import { IconOut, IconPause, IconPlay, IconWarn } from "../ui/icons";
 import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Empty, Failed, Skeleton } from "../ui/states";
 import { More, RowLink, Table } from "../ui/table";
+
+type QueueSummary = Schemas["QueueSummary"];
 
 const QUEUES = ["monitoring", "research", "validation", "rollout", "evaluation", "notifications"];
 const STATES = ["queued", "running", "done", "dead", "cancelled"];

@@ -1,7 +1,6 @@
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { $api } from "../api/client";
-import type { Overview } from "../api/gap";
+import { $api, type Schemas } from "../api/client";
 import { count, metricName, span, value as written } from "../lib/format";
 import { useNow } from "../live/live";
 import { Ago, Choice, Sign, State, type Tone } from "../ui/basics";
@@ -10,6 +9,8 @@ import { MetricChart } from "../ui/metric-chart";
 import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Empty, Failed, Skeleton } from "../ui/states";
 import { RolloutRow } from "./rollout-parts";
+
+type Overview = Schemas["Overview"];
 
 const TONE: Record<Overview["verdict"]["level"], Tone> = { ok: "ok", degraded: "warn", critical: "bad", unknown: "quiet" };
 export const RANGES = [["30m", "30 min"], ["3h", "3 h"], ["24h", "24 h"], ["7d", "7 d"]] as const;

@@ -1,7 +1,6 @@
 import { Link, useParams } from "@tanstack/react-router";
 import { Suspense, useMemo, useState } from "react";
-import { $api, api } from "../api/client";
-import type { Evidence } from "../api/gap";
+import { $api, api, type Schemas } from "../api/client";
 import { useUser } from "../api/session";
 import { metricName, number, words } from "../lib/format";
 import { said, useAct } from "../ui/acts";
@@ -13,6 +12,7 @@ import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Failed, Skeleton } from "../ui/states";
 import { type Margin, MarginCard, margins, ratioOf, small, Stages } from "./rollout-parts";
 
+type Evidence = Schemas["EvidencePoint"];
 type Verb = "pause" | "resume" | "rollback" | "promote";
 
 /** Evidence as it grew: the logarithm of the wealth of both bets against the lines where something follows. */

@@ -122,7 +122,7 @@ function Tokens() {
       {made && (
         <Dialog title="Copy the token now" onClose={() => setMade(null)}>
           <p className="mb-2 text-sm text-muted">It is kept as a hash: nobody can show it again.</p>
-          <input readOnly aria-label="Token" value={made} className="field w-full font-mono text-xs" onFocus={(event) => event.target.select()} autoFocus />
+          <input readOnly aria-label="Token" value={made} className="field w-full font-mono text-xs" onFocus={(event) => event.target.select()} data-autofocus="" />
         </Dialog>
       )}
       {going && (

@@ -1,7 +1,6 @@
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { Suspense, useMemo } from "react";
-import { $api } from "../api/client";
-import type { Trends } from "../api/gap";
+import { $api, type Schemas } from "../api/client";
 import { usePages } from "../api/pages";
 import { count, duration, metricName, number, percent, value } from "../lib/format";
 import type { Filters } from "../router";
@@ -10,6 +9,9 @@ import { LazyChart, Room, toMarks } from "../ui/metric-chart";
 import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Empty, Failed, Skeleton } from "../ui/states";
 import { More, Table } from "../ui/table";
+
+type Trends = Schemas["Trends"];
+type Window = Trends["window"];
 
 const WINDOWS = [["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["90d", "90 d"]] as const;
 const SPAN: Record<string, string> = { "24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days" };
@@ -91,7 +93,7 @@ export function TrendsPage() {
   const overview = $api.useQuery("get", "/api/v1/overview", {}, { staleTime: 5_000 });
   const names = overview.data?.apps.map((each) => each.name) ?? [];
   const app = asked ?? names[0];
-  const query = $api.useQuery("get", "/api/v1/evaluations/trends", { params: { query: { app: app ?? "", window: range } } }, { enabled: !!app, placeholderData: (before: Trends | undefined) => before });
+  const query = $api.useQuery("get", "/api/v1/evaluations/trends", { params: { query: { app: app ?? "", window: range as Window } } }, { enabled: !!app, placeholderData: (before: Trends | undefined) => before });
   const data = query.data;
   const go = (next: Filters) => void navigate({ to: "/evaluations", search: { range, app, ...next } as never });
   const worse = data?.metrics.filter((metric) => direction(metric) === "worse" && material(metric)) ?? [];
@@ -116,7 +118,7 @@ export function TrendsPage() {
         : query.isError && !data ? <div className="panel"><Failed error={query.error} retry={() => void query.refetch()} /></div>
           : !data ? <div className="grid gap-4 md:grid-cols-2">{[0, 1, 2, 3].map((each) => <div key={each} className="panel h-52"><Skeleton /></div>)}</div>
             : <div className="mb-4 grid gap-4 md:grid-cols-2">{data.metrics.map((metric) => <Card key={metric.name} metric={metric} marks={data.marks} />)}</div>}
-      {app && <Days app={app} />}
+      {app && (data || query.isError) && <Days app={app} />}
     </>
   );
 }

@@ -12,6 +12,7 @@ export function Dialog({
     const dialog = ref.current!;
     const before = document.activeElement;
     if (!dialog.open) dialog.showModal();
+    dialog.querySelector<HTMLElement>("[data-autofocus]")?.focus();
     return () => {
       dialog.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();
@@ -82,7 +83,7 @@ export function Confirm({
               rows={3}
               maxLength={1000}
               value={reason}
-              autoFocus
+              data-autofocus=""
               onChange={(event) => onReason(event.target.value)}
               onKeyDown={(event) => {
                 if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.currentTarget.form?.requestSubmit();

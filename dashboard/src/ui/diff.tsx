@@ -4,7 +4,7 @@ import { asText, type Piece, sideBySide } from "../lib/diff";
 
 function Line({ pieces, sign, line, tone }: { pieces: Piece[] | null; sign: string; line: number | null; tone: "bad" | "ok" | "" }) {
   const ground = tone === "bad" ? "bg-bad-soft" : tone === "ok" ? "bg-ok-soft" : pieces ? "" : "bg-sunken";
-  const strong = tone === "bad" ? "bg-bad/20 text-bad" : "bg-ok/20 text-ok";
+  const strong = tone === "bad" ? "bg-bad/20 text-text" : "bg-ok/20 text-text";
   return (
     <div className={`flex min-h-6 font-mono text-xs leading-6 ${ground}`}>
       <span aria-hidden="true" className="w-9 shrink-0 pe-2 text-end text-faint select-none">{line}</span>

@@ -1,9 +1,11 @@
 /** One metric of an app: asks for its series, then draws it. Keeps its room while it loads. */
 import { lazy, Suspense, useMemo } from "react";
-import { $api } from "../api/client";
-import type { Mark, Series } from "../api/gap";
-import { count, metricName, value as written } from "../lib/format";
+import { $api, type Schemas } from "../api/client";
+import { count, metricName, value as written, words } from "../lib/format";
 import type { ChartMark } from "./chart";
+
+type Mark = Schemas["Mark"];
+type Series = Schemas["Chart"];
 
 export const LazyChart = lazy(() => import("./chart").then((module) => ({ default: module.Chart })));
 
@@ -16,7 +18,7 @@ const TONES: [RegExp, ChartMark["tone"]][] = [
 export function toMarks(marks: Mark[] | undefined): ChartMark[] {
   return (marks ?? []).map((mark) => ({
     at: mark.at,
-    label: mark.label,
+    label: `${words(mark.kind)}: ${mark.label}`,
     tone: TONES.find(([pattern]) => pattern.test(mark.kind))?.[1] ?? "info",
   }));
 }

@@ -278,6 +278,8 @@ export function Logo() {
   );
 }
 
+let moved = false;
+
 /** The head of a page: its verdict is the first heading, and where a page change leads the reader. */
 export function Head({
   title, tone, children, up, actions,
@@ -287,7 +289,11 @@ export function Head({
   useEffect(() => {
     document.title = `${title} · metamon`;
   }, [title]);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), [path]);
+  useEffect(() => {
+    // On the way from page to page the reader is led to the verdict; the first page begins with the skip link.
+    if (moved) heading.current?.focus({ preventScroll: true });
+    moved = true;
+  }, [path]);
   return (
     <div className="mb-5">
       {up && <Link to={up.to} className="mb-1 inline-block text-xs text-muted hover:text-text hover:underline">← {up.name}</Link>}
