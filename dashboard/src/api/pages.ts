@@ -11,9 +11,10 @@ interface Page<T> {
 type Answer<P extends keyof paths> = paths[P] extends {
   get: { responses: { 200: { content: { "application/json": infer T } } } };
 } ? Readable<T> : never;
-/** Paths whose answer is a page. */
-export type ListPath = { [P in keyof paths]: Answer<P> extends Page<unknown> ? P : never }[keyof paths];
-type Item<P extends ListPath> = Answer<P> extends Page<infer T> ? T : never;
+type Listed<A> = A extends Page<infer T> ? T : A extends (infer T)[] ? T : never;
+/** Paths whose answer is a page, or a plain list: that is a page without a next one. */
+export type ListPath = { [P in keyof paths]: [Listed<Answer<P>>] extends [never] ? never : P }[keyof paths];
+type Item<P extends ListPath> = Listed<Answer<P>>;
 
 export function usePages<P extends ListPath>(path: P, query: Record<string, unknown> = {}, limit = 50) {
   const given = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined && value !== ""));
@@ -23,7 +24,7 @@ export function usePages<P extends ListPath>(path: P, query: Record<string, unkn
     queryFn: async ({ pageParam, signal }) => {
       const params = { query: { ...given, limit, ...(pageParam ? { cursor: pageParam } : {}) } };
       const { data } = await (api.GET as (path: string, init: unknown) => Promise<{ data?: unknown }>)(path, { params, signal });
-      return data as Page<Item<P>>;
+      return (Array.isArray(data) ? { items: data, next_cursor: null } : data) as Page<Item<P>>;
     },
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     placeholderData: (before) => before,

@@ -335,7 +335,7 @@ export interface paths {
         };
         /**
          * Cases
-         * @description List a version's cases by key.
+         * @description List a version's cases in their order.
          */
         get: operations["cases_api_v1_golden__set_id__cases_get"];
         put?: never;
@@ -540,6 +540,70 @@ export interface paths {
         get: operations["index_api_v1_mail_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail/problems": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Problems
+         * @description List what keeps people from hearing, for a banner: apps without a reader, addresses that bounce.
+         */
+        get: operations["problems_api_v1_mail_problems_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail/recipients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Recipients
+         * @description List who is told of which app, and how.
+         */
+        get: operations["recipients_api_v1_mail_recipients_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Wish
+         * @description Set how a reader wants to hear of an app.
+         */
+        patch: operations["change_wish_api_v1_mail_recipients_patch"];
+        trace?: never;
+    };
+    "/api/v1/mail/recipients/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable
+         * @description Write again to an address that bounced; returns the problems that are left.
+         */
+        post: operations["enable_api_v1_mail_recipients_enable_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1899,8 +1963,6 @@ export interface components {
          * @description One execution.
          */
         CaseRecord: {
-            /** Case Id */
-            case_id: number;
             /** Key */
             key: string;
             /** Arm */
@@ -1969,6 +2031,25 @@ export interface components {
             disabled?: boolean | null;
         };
         /**
+         * ChangedWish
+         * @description What to change of a reader's wishes; what is not named stays.
+         */
+        ChangedWish: {
+            /** App */
+            app: string;
+            /** Address */
+            address: string;
+            /** Timezone */
+            timezone?: string | null;
+            /** Mute */
+            mute?: string[];
+            /** Unmute */
+            unmute?: string[];
+            min_severity?: components["schemas"]["Severity"] | null;
+            /** Quiet */
+            quiet?: string | null;
+        };
+        /**
          * Chart
          * @description A metric of an app over time, with its expected band and what happened meanwhile.
          */
@@ -2034,6 +2115,14 @@ export interface components {
          * @enum {string}
          */
         EmailState: "queued" | "sending" | "sent" | "failed" | "unknown";
+        /**
+         * Enabled
+         * @description An address to write to again.
+         */
+        Enabled: {
+            /** Address */
+            address: string;
+        };
         /**
          * Evaluation
          * @description One flag evaluated for one unit.
@@ -2249,11 +2338,6 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
-        };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
         };
         /**
          * ImpactRecord
@@ -2577,6 +2661,25 @@ export interface components {
             html: string;
         };
         /**
+         * MailProblem
+         * @description Something that keeps people from hearing; shown as a banner.
+         */
+        MailProblem: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "nobody" | "disabled" | "bouncing";
+            /** Text */
+            text: string;
+            /** Mend */
+            mend: string;
+            /** Address */
+            address?: string | null;
+            /** App */
+            app?: string | null;
+        };
+        /**
          * MailRecord
          * @description One mail to one recipient, without its content.
          */
@@ -2838,13 +2941,6 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
-        /** Page[CaseRecord] */
-        Page_CaseRecord_: {
-            /** Items */
-            items: components["schemas"]["CaseRecord"][];
-            /** Next Cursor */
-            next_cursor: string | null;
-        };
         /** Page[EvaluationRecord] */
         Page_EvaluationRecord_: {
             /** Items */
@@ -2926,13 +3022,6 @@ export interface components {
         Page_UserRecord_: {
             /** Items */
             items: components["schemas"]["UserRecord"][];
-            /** Next Cursor */
-            next_cursor: string | null;
-        };
-        /** Page[ValidationRecord] */
-        Page_ValidationRecord_: {
-            /** Items */
-            items: components["schemas"]["ValidationRecord"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -3232,6 +3321,29 @@ export interface components {
              * @default by hand
              */
             reason?: string;
+        };
+        /**
+         * RecipientRecord
+         * @description One address on an app's notify list, and how it wants to hear.
+         */
+        RecipientRecord: {
+            /** App */
+            app: string;
+            /** Address */
+            address: string;
+            /** Timezone */
+            timezone: string;
+            /** Muted */
+            muted: string[];
+            min_severity: components["schemas"]["Severity"];
+            /** Quiet */
+            quiet: string | null;
+            /** Bounces */
+            bounces: number;
+            /** Disabled At */
+            disabled_at: string | null;
+            /** Last Error */
+            last_error: string | null;
         };
         /**
          * Regressed
@@ -3846,19 +3958,6 @@ export interface components {
             /** Smoke */
             smoke: number;
         };
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
-        };
         /**
          * ValidationRecord
          * @description One run in a list.
@@ -3943,6 +4042,25 @@ export interface components {
          * @enum {string}
          */
         workers__status__Verdict: "ok" | "degraded" | "down";
+        /**
+         * Problem
+         * @description An error in the form of RFC 9457; more members say more.
+         */
+        Problem: {
+            type: string;
+            status: number;
+            title: string;
+            /** @description What was wrong, and what would be right. */
+            detail: string;
+            /** @description 422: every field that is wrong. */
+            errors?: Record<string, never>[];
+            /** @description 409: who was first. */
+            decided_by?: string | null;
+            /** Format: date-time */
+            decided_at?: string | null;
+            /** @enum {string|null} */
+            decision?: "approved" | "rejected" | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -3972,6 +4090,24 @@ export interface operations {
                     };
                 };
             };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     metrics_metrics_get: {
@@ -3989,6 +4125,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -4019,13 +4173,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_AlertRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4050,13 +4213,22 @@ export interface operations {
                     "application/json": components["schemas"]["AlertDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4081,13 +4253,22 @@ export interface operations {
                     "application/json": components["schemas"]["AlertDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4116,13 +4297,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_SilenceRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4149,13 +4339,22 @@ export interface operations {
                     "application/json": components["schemas"]["MadeSilence"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4178,13 +4377,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4212,13 +4420,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_AppRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4245,13 +4462,22 @@ export interface operations {
                     "application/json": components["schemas"]["AppRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4276,13 +4502,22 @@ export interface operations {
                     "application/json": components["schemas"]["AppRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4311,13 +4546,22 @@ export interface operations {
                     "application/json": components["schemas"]["AppRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4346,13 +4590,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_EvaluationRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4378,13 +4631,22 @@ export interface operations {
                     "application/json": components["schemas"]["Trends"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4409,13 +4671,22 @@ export interface operations {
                     "application/json": components["schemas"]["EvaluationDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4440,13 +4711,22 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4475,13 +4755,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_GoldenSetRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4507,13 +4796,22 @@ export interface operations {
                     "application/json": components["schemas"]["GoldenSetDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4538,13 +4836,22 @@ export interface operations {
                     "application/json": components["schemas"]["GoldenSetDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4574,13 +4881,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_GoldenCaseRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4609,13 +4925,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ImpactRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4640,13 +4965,22 @@ export interface operations {
                     "application/json": components["schemas"]["Calibration"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4671,13 +5005,22 @@ export interface operations {
                     "application/json": components["schemas"]["ImpactRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4712,13 +5055,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_JobRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4739,6 +5091,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueueSummary"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4763,13 +5133,22 @@ export interface operations {
                     "application/json": components["schemas"]["JobNode"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4794,13 +5173,22 @@ export interface operations {
                     "application/json": components["schemas"]["JobDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4825,13 +5213,22 @@ export interface operations {
                     "application/json": components["schemas"]["JobDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4856,13 +5253,22 @@ export interface operations {
                     "application/json": components["schemas"]["JobDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4893,13 +5299,184 @@ export interface operations {
                     "application/json": components["schemas"]["Page_MailRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    problems_api_v1_mail_problems_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailProblem"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    recipients_api_v1_mail_recipients_get: {
+        parameters: {
+            query?: {
+                app?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecipientRecord"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_wish_api_v1_mail_recipients_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangedWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecipientRecord"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enable_api_v1_mail_recipients_enable_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Enabled"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailProblem"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4924,13 +5501,22 @@ export interface operations {
                     "application/json": components["schemas"]["MailContent"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4955,13 +5541,22 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4986,13 +5581,22 @@ export interface operations {
                     "application/json": components["schemas"]["MailRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5017,13 +5621,22 @@ export interface operations {
                     "application/json": components["schemas"]["MailRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5052,13 +5665,22 @@ export interface operations {
                     "application/json": components["schemas"]["MetricSeries"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5088,13 +5710,22 @@ export interface operations {
                     "application/json": components["schemas"]["Chart"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5117,6 +5748,24 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     index_api_v1_pause_get: {
@@ -5135,6 +5784,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PauseRecord"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5161,13 +5828,22 @@ export interface operations {
                     "application/json": components["schemas"]["PauseRecord"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5191,13 +5867,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5218,6 +5903,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_PromptRecord_"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5242,13 +5945,22 @@ export interface operations {
                     "application/json": components["schemas"]["PromptDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5279,13 +5991,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ProposalRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5310,13 +6031,22 @@ export interface operations {
                     "application/json": components["schemas"]["ProposalDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5345,13 +6075,22 @@ export interface operations {
                     "application/json": components["schemas"]["ProposalDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5380,13 +6119,22 @@ export interface operations {
                     "application/json": components["schemas"]["ProposalDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5416,13 +6164,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_RolloutRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5447,13 +6204,22 @@ export interface operations {
                     "application/json": components["schemas"]["RolloutDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5482,13 +6248,22 @@ export interface operations {
                     "application/json": components["schemas"]["RolloutDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5517,13 +6292,22 @@ export interface operations {
                     "application/json": components["schemas"]["RolloutDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5552,13 +6336,22 @@ export interface operations {
                     "application/json": components["schemas"]["RolloutDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5587,13 +6380,22 @@ export interface operations {
                     "application/json": components["schemas"]["RolloutDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5614,6 +6416,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionRecord"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5640,13 +6460,22 @@ export interface operations {
                     "application/json": components["schemas"]["SessionRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5667,6 +6496,24 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     status_api_v1_status_get: {
@@ -5685,6 +6532,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5716,13 +6581,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_AuditRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5745,6 +6619,24 @@ export interface operations {
                     "application/json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5772,13 +6664,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_TokenRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5805,13 +6706,22 @@ export interface operations {
                     "application/json": components["schemas"]["MadeToken"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5834,13 +6744,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5868,13 +6787,22 @@ export interface operations {
                     "application/json": components["schemas"]["Page_UserRecord_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5901,13 +6829,22 @@ export interface operations {
                     "application/json": components["schemas"]["UserRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5936,13 +6873,22 @@ export interface operations {
                     "application/json": components["schemas"]["UserRecord"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5952,9 +6898,6 @@ export interface operations {
             query?: {
                 app?: string | null;
                 proposal_id?: number | null;
-                /** @description `next_cursor` of the page before this. */
-                cursor?: string | null;
-                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -5969,16 +6912,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_ValidationRecord_"];
+                    "application/json": components["schemas"]["ValidationRecord"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6005,13 +6957,22 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6036,13 +6997,22 @@ export interface operations {
                     "application/json": components["schemas"]["ValidationDetail"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6052,10 +7022,8 @@ export interface operations {
             query?: {
                 outcome?: components["schemas"]["CaseOutcome"] | null;
                 arm?: string | null;
-                /** @description `next_cursor` of the page before this. */
-                cursor?: string | null;
-                /** @description At most so many. */
                 limit?: number;
+                offset?: number;
             };
             header?: never;
             path: {
@@ -6071,16 +7039,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_CaseRecord_"];
+                    "application/json": components["schemas"]["CaseRecord"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6105,13 +7082,22 @@ export interface operations {
                     "application/json": components["schemas"]["Progress"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6134,13 +7120,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6165,13 +7160,22 @@ export interface operations {
                     "application/json": components["schemas"]["Evaluation"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6192,6 +7196,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6216,6 +7238,24 @@ export interface operations {
                     };
                 };
             };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     post_multipart_api_v1_runs_multipart_post: {
@@ -6234,6 +7274,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6256,6 +7314,24 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     post_run_api_v1_runs_post: {
@@ -6274,6 +7350,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6300,13 +7394,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6331,13 +7434,22 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6366,13 +7478,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6407,13 +7528,22 @@ export interface operations {
                     }[];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6436,6 +7566,24 @@ export interface operations {
                     "application/json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6462,13 +7610,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6495,13 +7652,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6528,13 +7694,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6568,13 +7743,22 @@ export interface operations {
                     }[];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6605,13 +7789,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6638,13 +7831,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6671,13 +7873,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6708,13 +7919,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6743,13 +7963,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6778,13 +8007,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6811,13 +8049,22 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
