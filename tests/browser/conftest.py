@@ -24,7 +24,7 @@ from tests.conftest import TEMPLATE
 from workers.embedded.postgres import Postgres
 
 DIST = Path(__file__).parents[2] / "dashboard" / "dist"
-REQUIRED = os.environ.get("METAMON_BROWSER") == "required"
+REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
 """Set where a missing browser is a failure: in `.ci/run`."""
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -353,7 +353,7 @@ def _evaluations(session: Session, app_id: int, now: datetime) -> None:
 
 def _jobs(session: Session, app_id: int, alert: int, now: datetime) -> int:
     parent: Job | None = None
-    chain = (
+    chain: tuple[tuple[str, dict[str, int]], ...] = (
         ("monitoring.sweep", {}), ("monitoring.check_app", {"app_id": app_id}),
         ("research.investigate", {"alert_id": alert}), ("notifications.announce", {"subject_id": alert}),
     )  # fmt: skip
