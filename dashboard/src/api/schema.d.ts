@@ -1978,6 +1978,8 @@ export interface components {
             latency_ms: number | null;
             /** Cost */
             cost: number | null;
+            /** Tokens */
+            tokens: number | null;
             /** Output */
             output: string | null;
             /** Error */
@@ -2902,6 +2904,16 @@ export interface components {
             smoke?: number;
             /** Golden Set */
             golden_set?: string | null;
+            /** Budget Usd */
+            budget_usd?: number | null;
+            /** Budget Tokens */
+            budget_tokens?: number | null;
+            /** Baseline Of */
+            baseline_of?: number | null;
+            /** Only Failed */
+            only_failed?: number | null;
+            /** Resume */
+            resume?: number | null;
         };
         /**
          * Overview
@@ -3078,6 +3090,17 @@ export interface components {
             };
             /** Warnings */
             warnings: string[];
+            /** Cost Usd */
+            cost_usd?: number | null;
+            /** Budget Usd */
+            budget_usd?: number | null;
+            /** Budget Tokens */
+            budget_tokens?: number | null;
+            /**
+             * Taken Over
+             * @default 0
+             */
+            taken_over?: number;
         };
         /**
          * Point
@@ -3115,6 +3138,10 @@ export interface components {
             judge_errors: number;
             /** Not Run */
             not_run: number;
+            /** Regressed */
+            regressed: number;
+            /** Spent Usd */
+            spent_usd: number;
             /** Started At */
             started_at: string | null;
         };
@@ -3376,6 +3403,10 @@ export interface components {
             baseline_run_id?: string | null;
             /** Candidate Run Id */
             candidate_run_id?: string | null;
+            /** Baseline Url */
+            baseline_url?: string | null;
+            /** Candidate Url */
+            candidate_url?: string | null;
         };
         /**
          * Rejection
@@ -3920,6 +3951,16 @@ export interface components {
             regressions: number;
             /** Reasons */
             reasons: string[];
+            /** Budget Usd */
+            budget_usd: number | null;
+            /** Budget Tokens */
+            budget_tokens: number | null;
+            /** Spent Usd */
+            spent_usd: number;
+            /** Spent Tokens */
+            spent_tokens: number;
+            /** Resumed From */
+            resumed_from: number | null;
             /** Requested By */
             requested_by: string;
             /**
@@ -3979,6 +4020,16 @@ export interface components {
             regressions: number;
             /** Reasons */
             reasons: string[];
+            /** Budget Usd */
+            budget_usd: number | null;
+            /** Budget Tokens */
+            budget_tokens: number | null;
+            /** Spent Usd */
+            spent_usd: number;
+            /** Spent Tokens */
+            spent_tokens: number;
+            /** Resumed From */
+            resumed_from: number | null;
             /** Requested By */
             requested_by: string;
             /**
@@ -3996,7 +4047,7 @@ export interface components {
          * @description Life of a validation run.
          * @enum {string}
          */
-        ValidationState: "queued" | "running" | "finished" | "cancelled";
+        ValidationState: "queued" | "running" | "finished" | "cancelled" | "stopped";
         /**
          * ValidationSummary
          * @description A validation of the proposal.
