@@ -13,6 +13,8 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
@@ -30,6 +32,11 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
 LEFT_OUT = {"/api/v1/events", "/api/v1/session"}
 """A stream does not end; signing in is throttled, which is its own test."""
+
+
+def valid_or_not(operation: Any) -> Any:
+    """Return requests as the schema wants them, and requests as it does not."""
+    return st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode))
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def test_no_request_brings_it_down(url: str, sessions: sessionmaker[Session]) ->
         ):
             continue
 
-        @given(case=operation.as_strategy())
+        @given(case=valid_or_not(operation))
         @settings(
             max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES < 10,
             suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate],
