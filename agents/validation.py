@@ -117,7 +117,7 @@ def prepare_ad_hoc(
         baseline = dict(earlier.candidate)
     candidate = {**app.config, **changes}
     if candidate == baseline:
-        raise NothingToValidateError(f"both arms would be exactly the same configuration of {app_name}")
+        raise NothingToValidateError(f"both arms would run {app_name} the same way: there is nothing to compare")
     return _prepare(session, app, candidate, wish, now=now, baseline=baseline)
 
 
@@ -499,15 +499,8 @@ def _leave_open(
 def _supersede_done(session: Session, proposal: ImprovementProposal, change: Change, now: datetime) -> None:
     if ProposalStatus.SUPERSEDED not in PROPOSAL.table[proposal.status]:
         return
-    proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.SUPERSEDED)
-    proposal.updated_at = now
-    audit.record(
-        session,
-        actor="policy:validation",
-        action="proposal.supersede",
-        subject=f"proposal:{proposal.id}",
-        reason=f"{change.key} is {change.to!r} already",
-    )
+    reason = f"{change.key} is {change.to!r} already"
+    review.make_pointless(session, proposal, by="policy:validation", reason=reason, now=now)
 
 
 def _announce(session: Session, event: str, subject_id: int, parent: Claim | None) -> None:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from agents import validation, validation_end
 from agents.validation_plan import Plan
 from api.auth import Db, Reviewer, Viewer
+from api.paging import Cursor, Limit, SmallId
 from core.clock import utc_now
 from core.states import CaseOutcome
+from db.queries.paging import Page, page
 from db.queries.validations import (
     CaseRecord,
     Progress,
@@ -32,19 +34,19 @@ class NewValidation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    proposal_id: int | None = None
-    app: str | None = None
+    proposal_id: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    app: str | None = Field(default=None, max_length=200)
     changes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     repeats: int = Field(default=1, ge=1, le=20)
     smoke: int = Field(default=0, ge=0, le=10_000)
-    golden_set: str | None = None
+    golden_set: str | None = Field(default=None, max_length=100)
     budget_usd: float | None = Field(default=None, gt=0, le=1e6)
     budget_tokens: int | None = Field(default=None, gt=0, le=2**31 - 1)
-    baseline_of: int | None = None
+    baseline_of: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Compare with the candidate of this run instead of with the configuration in force."""
-    only_failed: int | None = None
+    only_failed: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Run only the cases that went wrong in this run."""
-    resume: int | None = None
+    resume: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Take over what this run finished, and run the rest."""
 
     @model_validator(mode="after")
@@ -67,13 +69,19 @@ class Accepted(BaseModel):
 def index(
     _: Viewer,
     sessions: Db,
-    app: str | None = None,
-    proposal_id: int | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[ValidationRecord]:
+    app: Annotated[str | None, Query(max_length=200)] = None,
+    proposal_id: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[ValidationRecord]:
     """List runs, newest first."""
     with sessions() as session:
-        return list_validations(session, app=app, proposal_id=proposal_id, limit=limit)
+        return page(
+            lambda key, n: list_validations(session, app=app, proposal_id=proposal_id, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda run: (run.id,),
+        )
 
 
 @router.post("", status_code=202)
@@ -103,7 +111,7 @@ def create(new: NewValidation, bearer: Reviewer, sessions: Db) -> Accepted:
 
 
 @router.get("/{validation_id}")
-def show(validation_id: int, _: Viewer, sessions: Db) -> ValidationDetail:
+def show(validation_id: SmallId, _: Viewer, sessions: Db) -> ValidationDetail:
     """Read one run: its verdict, the comparison, the regressed cases with both answers."""
     with sessions() as session:
         return show_validation(session, validation_id)
@@ -111,29 +119,35 @@ def show(validation_id: int, _: Viewer, sessions: Db) -> ValidationDetail:
 
 @router.get("/{validation_id}/cases")
 def cases(
-    validation_id: int,
+    validation_id: SmallId,
     _: Viewer,
     sessions: Db,
     outcome: CaseOutcome | None = None,
     *,
     arm: Annotated[str | None, Query(pattern="^(baseline|candidate)$")] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-    offset: Annotated[int, Query(ge=0)] = 0,
-) -> list[CaseRecord]:
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[CaseRecord]:
     """List a run's executions."""
     with sessions() as session:
-        return list_cases(session, validation_id, outcome=outcome, arm=arm, limit=limit, offset=offset)
+        return page(
+            lambda key, n: list_cases(session, validation_id, outcome=outcome, arm=arm, key=key, limit=n),
+            cursor=cursor,
+            limit=limit,
+            key=lambda case: (case.case_id, case.repeat, case.arm),
+            kinds=(int, int, str),
+        )
 
 
 @router.get("/{validation_id}/progress")
-def how_far(validation_id: int, _: Viewer, sessions: Db) -> Progress:
+def how_far(validation_id: SmallId, _: Viewer, sessions: Db) -> Progress:
     """Say how far a run is."""
     with sessions() as session:
         return progress(session, validation_id)
 
 
 @router.post("/{validation_id}/cancel", status_code=204)
-def cancel(validation_id: int, bearer: Reviewer, sessions: Db) -> None:
+def cancel(validation_id: SmallId, bearer: Reviewer, sessions: Db) -> None:
     """Stop a run."""
     with sessions.begin() as session:
         validation_end.cancel(session, validation_id, by=bearer.actor, now=utc_now())

@@ -14,6 +14,7 @@ from core.errors import NotFoundError
 from core.states import CaseOutcome, ValidationState, Verdict
 from db.models.apps import App
 from db.models.validation import GoldenCase, GoldenSet, ValidationCase, ValidationResult
+from db.queries.paging import ASCENDING, DESCENDING, Key, after
 
 
 class ValidationRecord(BaseModel):
@@ -74,6 +75,7 @@ class ValidationDetail(ValidationRecord):
 class CaseRecord(BaseModel):
     """One execution."""
 
+    case_id: int
     key: str
     arm: str
     repeat: int
@@ -107,14 +109,24 @@ class Progress(BaseModel):
 
 
 def list_validations(
-    session: Session, *, app: str | None = None, proposal_id: int | None = None, limit: int = 100
+    session: Session,
+    *,
+    app: str | None = None,
+    proposal_id: int | None = None,
+    key: Key | None = None,
+    limit: int = 100,
 ) -> list[ValidationRecord]:
-    """Return runs, newest first."""
-    statement = _base().order_by(ValidationResult.id.desc()).limit(limit)
+    """Return runs, newest first.
+
+    Args:
+        key: (id,) of the last one seen.
+    """
+    statement = _base()
     if app is not None:
         statement = statement.where(App.name == app)
     if proposal_id is not None:
         statement = statement.where(ValidationResult.proposal_id == proposal_id)
+    statement = after(statement, (ValidationResult.id, DESCENDING), key=key, limit=limit)
     return [_record(row, name) for row, name, _ in session.execute(statement)]
 
 
@@ -153,10 +165,13 @@ def list_cases(
     *,
     outcome: CaseOutcome | None = None,
     arm: str | None = None,
+    key: Key | None = None,
     limit: int = 1000,
-    offset: int = 0,
 ) -> list[CaseRecord]:
     """Return a run's executions, by case, repeat and arm.
+
+    Args:
+        key: (case's id, repeat, arm) of the last one seen.
 
     Raises:
         NotFoundError: there is no such run.
@@ -167,14 +182,13 @@ def list_cases(
         select(ValidationCase, GoldenCase.key, GoldenCase.tags)
         .join(GoldenCase, GoldenCase.id == ValidationCase.case_id)
         .where(ValidationCase.validation_id == validation_id)
-        .order_by(ValidationCase.case_id, ValidationCase.repeat, ValidationCase.arm)
-        .limit(limit)
-        .offset(offset)
     )
     if outcome is not None:
         statement = statement.where(ValidationCase.outcome == outcome)
     if arm is not None:
         statement = statement.where(ValidationCase.arm == arm)
+    order = ((column, ASCENDING) for column in (ValidationCase.case_id, ValidationCase.repeat, ValidationCase.arm))
+    statement = after(statement, *order, key=key, limit=limit)
     return [
         CaseRecord(
             key=key,
@@ -182,6 +196,7 @@ def list_cases(
             **{
                 name: getattr(row, name)
                 for name in (
+                    "case_id",
                     "arm",
                     "repeat",
                     "outcome",

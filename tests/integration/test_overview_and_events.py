@@ -161,6 +161,7 @@ def test_lists_page_without_gaps_while_rows_are_added(http: httpx.Client, sessio
 
 LISTS = (
     "alerts", "apps", "evaluations", "golden", "impact", "jobs", "mail", "proposals", "rollouts", "silences",
+    "validations",
 )  # fmt: skip
 
 

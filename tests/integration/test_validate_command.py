@@ -182,9 +182,9 @@ def test_the_api_enqueues_shows_and_lists(client: TestClient, fleet: sessionmake
     shown = client.get(f"/validations/{number}").json()
     assert (shown["verdict"], shown["regressions"]) == ("fail", 15)
     assert shown["comparison"]["latency_ms"]["binary"] is False
-    cases: list[dict[str, Any]] = client.get(f"/validations/{number}/cases?arm=candidate&limit=10&offset=55").json()
-    assert len(cases) == 5
-    assert client.get("/validations").json()[0]["proposal_id"] is None
+    cases: list[dict[str, Any]] = client.get(f"/validations/{number}/cases?arm=candidate").json()["items"]
+    assert len(cases) == 60
+    assert client.get("/validations").json()["items"][0]["proposal_id"] is None
     assert client.get(f"/validations/{number}/progress").json()["done"] == 120
 
 
