@@ -1963,6 +1963,8 @@ export interface components {
          * @description One execution.
          */
         CaseRecord: {
+            /** Case Id */
+            case_id: number;
             /** Key */
             key: string;
             /** Arm */
@@ -2953,6 +2955,13 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** Page[CaseRecord] */
+        Page_CaseRecord_: {
+            /** Items */
+            items: components["schemas"]["CaseRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /** Page[EvaluationRecord] */
         Page_EvaluationRecord_: {
             /** Items */
@@ -3034,6 +3043,13 @@ export interface components {
         Page_UserRecord_: {
             /** Items */
             items: components["schemas"]["UserRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[ValidationRecord] */
+        Page_ValidationRecord_: {
+            /** Items */
+            items: components["schemas"]["ValidationRecord"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -6949,6 +6965,9 @@ export interface operations {
             query?: {
                 app?: string | null;
                 proposal_id?: number | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -6963,7 +6982,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ValidationRecord"][];
+                    "application/json": components["schemas"]["Page_ValidationRecord_"];
                 };
             };
             /** @description The database is away; `Retry-After` says when to come again. */
@@ -7073,8 +7092,10 @@ export interface operations {
             query?: {
                 outcome?: components["schemas"]["CaseOutcome"] | null;
                 arm?: string | null;
+                /** @description `next_cursor` of the page before this. */
+                cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
-                offset?: number;
             };
             header?: never;
             path: {
@@ -7090,7 +7111,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CaseRecord"][];
+                    "application/json": components["schemas"]["Page_CaseRecord_"];
                 };
             };
             /** @description The database is away; `Retry-After` says when to come again. */
