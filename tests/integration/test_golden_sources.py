@@ -1,0 +1,173 @@
+"""Where golden cases come from besides a file: a production run that failed, a dataset of LangSmith."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI, HTTPException, Request
+from sqlalchemy.orm import Session, sessionmaker
+from typer.testing import CliRunner, Result
+
+import db.session
+from cli import golden as golden_cli
+from core.clock import utc_now
+from core.settings import settings
+from db.models.apps import App
+from db.repositories import golden
+from targets.golden import parse_lines
+from tests.integration.test_validation_loop import lines
+from tests.integration.traces.conftest import served_app
+from traces import ingest
+from traces.datasets import DatasetError
+
+CHECK = '{"type": "numeric", "metric": "fact_accuracy", "path": "value", "expected": 41.2, "tolerance": 0.01}'
+
+
+@pytest.fixture
+def fleet(sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch) -> sessionmaker[Session]:
+    """An app with three cases, in the database that the commands speak to."""
+    monkeypatch.setattr(db.session, "session_factory", lambda: sessions)
+    with sessions.begin() as session:
+        app = App(name="fa-ai", project="fa-ai", sla_ms=1000)
+        session.add(app)
+        session.flush()
+        golden.import_set(session, app.id, "default", parse_lines(lines(3)))
+    return sessions
+
+
+def run(*arguments: str) -> Result:
+    """Run `metamon golden`."""
+    return CliRunner().invoke(golden_cli.app, list(arguments))
+
+
+def exported() -> list[dict[str, Any]]:
+    """Return the newest version's cases."""
+    return [json.loads(line) for line in run("export", "--app", "fa-ai").stdout.splitlines()]
+
+
+def failed_run(sessions: sessionmaker[Session]) -> str:
+    """Trace a run that failed."""
+    run_id, now = str(uuid4()), utc_now()
+    upload = ingest.from_batch(
+        {
+            "post": [
+                {
+                    "id": run_id,
+                    "trace_id": run_id,
+                    "dotted_order": f"{now:%Y%m%dT%H%M%S%fZ}{run_id}",
+                    "session_name": "fa-ai",
+                    "name": "answer",
+                    "run_type": "chain",
+                    "start_time": now.isoformat(),
+                    "end_time": now.isoformat(),
+                    "inputs": {"question": "What did Aldermoor earn?"},
+                    "error": "IndexError: stale",
+                    "extra": {"metadata": {"region": "emea", "targeting_key": "customer-7"}},
+                }
+            ]
+        },
+        now=now,
+    )
+    ingest.store(sessions, upload, now=now)
+    return run_id
+
+
+def test_a_failed_run_becomes_a_case_of_a_new_version(fleet: sessionmaker[Session]) -> None:
+    """Its inputs are the question, its attributes the tags; the version before stays as it was."""
+    run_id = failed_run(fleet)
+    added = run("add", "--app", "fa-ai", "--from-run", run_id, "--check", CHECK, "--yes", "--json")
+    assert added.exit_code == 0, added.output
+    assert (json.loads(added.stdout)["version"], json.loads(added.stdout)["cases"]) == (2, 4)
+    case = exported()[-1]
+    assert case["key"] == f"run-{run_id}"
+    assert case["inputs"] == {"question": "What did Aldermoor earn?"}
+    assert case["tags"] == {"region": "emea"}
+    assert case["checks"] == [json.loads(CHECK)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--from-run", "12", "--check", CHECK, "--yes"], "is no run id"),
+        (["--from-run", str(uuid4()), "--check", CHECK, "--yes"], "no run"),
+    ],
+)
+def test_a_run_that_is_not_there_is_named(fleet: sessionmaker[Session], arguments: list[str], told: str) -> None:
+    """Usage errors, and no new version."""
+    result = run("add", "--app", "fa-ai", *arguments)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+    assert len(exported()) == 3
+
+
+def test_nothing_is_added_unseen(fleet: sessionmaker[Session]) -> None:
+    """Without a terminal and without --yes it refuses; with a check that is no JSON it says so."""
+    run_id = failed_run(fleet)
+    assert run("add", "--app", "fa-ai", "--from-run", run_id, "--check", CHECK).exit_code == 2
+    assert run("add", "--app", "fa-ai", "--from-run", run_id, "--check", "{", "--yes").exit_code == 2
+    assert len(exported()) == 3
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """A server that serves one dataset as LangSmith does; its examples may be changed."""
+    dataset, now = str(uuid4()), utc_now().isoformat()
+    examples: list[dict[str, Any]] = []
+    app = FastAPI()
+
+    @app.get("/info")
+    def info() -> dict[str, Any]:
+        return {}
+
+    @app.get("/datasets")
+    def datasets(request: Request) -> list[dict[str, Any]]:
+        if request.query_params.get("name") != "support":
+            raise HTTPException(404)
+        return [{"id": dataset, "name": "support", "created_at": now, "data_type": "kv"}]
+
+    @app.get("/examples")
+    def listed(request: Request) -> list[dict[str, Any]]:
+        offset = int(request.query_params.get("offset", 0))
+        return examples[offset:]
+
+    def example(inputs: Any, outputs: Any, metadata: Any = None) -> dict[str, Any]:
+        return {"id": str(uuid4()), "dataset_id": dataset, "inputs": inputs, "outputs": outputs, "metadata": metadata,
+                "created_at": now, "modified_at": now}  # fmt: skip
+
+    examples.append(example({"q": "How many?"}, {"value": 7, "unit": "shares"}, {"region": "emea"}))
+    examples.append(example({"q": "Really?"}, {"value": True}))
+    with served_app(app) as url:
+        monkeypatch.setenv("LANGSMITH_API_KEY", "a key")
+        monkeypatch.setenv("METAMON_LANGSMITH_ENDPOINT", url)
+        settings.cache_clear()
+        yield examples
+    settings.cache_clear()
+
+
+def test_a_dataset_is_imported_with_its_outputs_as_checks(
+    fleet: sessionmaker[Session], hub: list[dict[str, Any]]
+) -> None:
+    """Numbers with a tolerance, everything else exactly; ids stay, so that the same again is the same version."""
+    made = run("import", "--langsmith", "support", "--app", "fa-ai", "--json")
+    assert made.exit_code == 0, made.output
+    first, second = exported()
+    assert first["key"] == hub[0]["id"]
+    assert first["tags"] == {"region": "emea"}
+    assert {check["type"] for check in first["checks"]} == {"numeric", "exact"}
+    assert second["checks"] == [{"type": "exact", "metric": "fact_accuracy", "path": "value", "expected": True}]
+
+
+def test_an_example_without_outputs_is_refused_by_its_id(
+    fleet: sessionmaker[Session], hub: list[dict[str, Any]]
+) -> None:
+    """Half a set would pass for a whole one."""
+    hub[1]["outputs"] = None
+    with pytest.raises(DatasetError, match=hub[1]["id"]):
+        CliRunner().invoke(
+            golden_cli.app, ["import", "--langsmith", "support", "--app", "fa-ai"], catch_exceptions=False
+        )
+    assert len(exported()) == 3
