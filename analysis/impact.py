@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +21,9 @@ class Contrast:
     """Candidate against baseline.
 
     `before` and `after` are the stage-stratified means of the two arms, `delta` is their difference with the standard
-    error `se`. `relative` is after/before - 1 with the interval [low, high] (None where the baseline's mean cannot be
-    told from zero). `units` are (baseline, candidate).
+    error `se` for intervals; `p_value` is that of the random assignment under no effect. `relative` is
+    after/before - 1 with the interval [low, high] (None where the baseline's mean cannot be told from zero). `units`
+    are (baseline, candidate).
     """
 
     before: float
@@ -50,7 +52,8 @@ def holdback_contrast(
     Returns:
         None where no stage has two units in each arm.
 
-    Source: linearisation of a stratified ratio mean with clusters, Särndal, Swensson & Wretman (1992), ch. 5.
+    Source: linearisation of a stratified ratio mean with clusters, Särndal, Swensson & Wretman (1992), ch. 5, with
+    the jackknife's weights of clusters, Bell & McCaffrey (2002), Survey Methodology 28, 169-181.
     """
     y = np.asarray(outcomes, dtype=np.float64)
     known = np.isfinite(y)
@@ -70,21 +73,29 @@ def holdback_contrast(
     weights /= weights.sum()
     means = np.zeros(2)
     influence = np.zeros((2, int(clusters.max()) + 1))
+    requests = np.zeros_like(influence)
     for a in (0, 1):
         for s in np.flatnonzero(usable).tolist():
             rows = (strata == s) & (arm == bool(a))
-            mean = y[rows].mean()
+            mean, of = y[rows].mean(), clusters[rows]
             means[a] += weights[s] * mean
-            np.add.at(influence[a], clusters[rows], weights[s] * (y[rows] - mean) / rows.sum())
+            own = np.bincount(of, minlength=influence.shape[1])
+            # By how much the mean moves where the unit is left out: a busy unit pulls the mean towards itself, and its
+            # plain residual looks too small for that.
+            left = np.bincount(of, weights=y[rows] - mean, minlength=len(own)) / np.maximum(rows.sum() - own, 1)
+            influence[a] += weights[s] * left
+            requests[a] += own
     counts = (
         len(np.unique(clusters[~arm & usable[strata]])),
         len(np.unique(clusters[arm & usable[strata]])),
     )
-    small = min(counts) / max(min(counts) - 1, 1)
-    covariance = influence @ influence.T * small
+    covariance = influence @ influence.T * ((min(counts) - 1) / min(counts))
+    # Units that are busier than others are worth fewer of them.
+    worth = requests.sum(axis=1) ** 2 / (requests**2).sum(axis=1)
+    freedom = max(float(worth.min()) - 1, 1.0)
     delta = float(means[1] - means[0])
     se = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
-    z = _quantile(confidence, min(counts) - 1)
+    z = _quantile(confidence, freedom)
     low, high = ratio_interval(
         float(means[1]),
         float(means[0]),
@@ -98,12 +109,38 @@ def holdback_contrast(
         after=float(means[1]),
         delta=delta,
         se=se,
-        p_value=_two_sided(delta, se, min(counts) - 1),
+        p_value=_two_sided(delta, _chance(y, arm, strata, clusters, weights), math.inf),
         relative=float(means[1] / means[0] - 1) if means[0] else None,
         relative_low=None if low is None else low - 1,
         relative_high=None if high is None else high - 1,
         units=counts,
     )
+
+
+def _chance(
+    y: Floats, arm: NDArray[np.bool_], strata: NDArray[np.intp], clusters: NDArray[np.intp], weights: Floats
+) -> float:
+    """Return the contrast's standard deviation over the random assignment alone, were there no effect.
+
+    A unit has one place u in [0, 1) for the whole rollout, and the candidate in the stages whose share is above it.
+    What is known of all units goes into it, while the arms' own errors rest on the few units that were held back.
+    """
+    size = int(clusters.max()) + 1
+    stages = np.flatnonzero(weights > 0)
+    residuals = np.zeros((size, len(stages)))
+    shares, counts = np.zeros(len(stages)), np.zeros((len(stages), 2))
+    for place, s in enumerate(stages.tolist()):
+        rows = strata == s
+        counts[place] = (rows & ~arm).sum(), (rows & arm).sum()
+        shares[place] = counts[place, 1] / rows.sum()
+        residuals[:, place] = np.bincount(clusters[rows], weights=y[rows] - y[rows].mean(), minlength=size)
+    edges = np.concatenate([[0.0], np.unique(shares), [1.0]])
+    variance = 0.0
+    for low, high in pairwise(edges.tolist()):
+        served = (low + high) / 2 < shares
+        gain = weights[stages] * np.where(served, 1 / counts[:, 1], -1 / counts[:, 0])
+        variance += (high - low) * float(np.sum((residuals @ gain) ** 2))
+    return math.sqrt(variance)
 
 
 @dataclass(frozen=True)

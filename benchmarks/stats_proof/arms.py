@@ -117,7 +117,7 @@ def peeked_z(of: Traffic) -> Flags:
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled = (s1 + s0) / (n1 + n0)
         z = (s0 / n0 - s1 / n1) / np.sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n0))
-    return np.asarray(((z >= 1.645) & (n1 >= 30)).any(axis=0))
+    return np.asarray(((z >= 1.645) & (n1 >= 10)).any(axis=0))
 
 
 def raw_threshold(of: Traffic) -> Flags:

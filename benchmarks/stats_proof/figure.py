@@ -17,7 +17,7 @@ NAMES = {
     "metamon": "metamon",
 }
 SHOWN = {"10 %": "constant share of 10 %", "ramp, daily cycle": "10, 50, 90 % during a daily cycle"}
-LEFT, WIDTH, ROW, TOP = 250, 400, 52, 74
+LEFT, WIDTH, ROW, TOP = 262, 400, 52, 80
 
 STYLE = """
   text { font: 14px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2328; }
@@ -25,9 +25,11 @@ STYLE = """
   .a { fill: #d1892e; } .b { fill: #b5443a; } .ours .a { fill: #3f9a76; } .ours .b { fill: #22735a; }
   .ours text.name { font-weight: 600; } line { stroke: #8b949e; } .back { fill: #ffffff; }
   .goal { stroke-dasharray: 4 3; }
+  .number { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; } .small { fill: #9198a1; } .back { fill: #0d1117; }
     .a { fill: #e3a857; } .b { fill: #e5776c; } .ours .a { fill: #6fcfa4; } .ours .b { fill: #3fa67f; }
+    .number { stroke: #0d1117; }
   }
 """
 
@@ -58,6 +60,8 @@ def draw(path: Path, *, seed: int) -> None:
         '<rect class="back" width="100%" height="100%" rx="8"/>',
         '<text class="title" x="20" y="28">Rollbacks of a candidate that is exactly as good</text>',
         f'<text class="small" x="20" y="50">share of rollouts within one day of {ROWS:,} units; seed {seed}</text>',
+        # Below the labels, so that none is struck through.
+        f'<line class="goal" x1="{goal}" y1="{TOP - 8}" x2="{goal}" y2="{bottom - 8}"/>',
     ]
     for row, (name, label) in enumerate(NAMES.items()):
         y = TOP + ROW * row
@@ -67,11 +71,10 @@ def draw(path: Path, *, seed: int) -> None:
             width, top = max(rate * WIDTH, 1.5), y + 1 + 17 * bar
             shown = f"{rate:.1%}" if rate < 0.1 else f"{rate:.0%}"
             parts.append(f'<rect class="{kind}" x="{LEFT}" y="{top}" width="{width:.1f}" height="15" rx="2"/>')
-            parts.append(f'<text class="small" x="{LEFT + width + 6:.1f}" y="{top + 12}">{shown}</text>')
+            parts.append(f'<text class="small number" x="{LEFT + width + 6:.1f}" y="{top + 12}">{shown}</text>')
         parts.append("</g>")
     parts += [
         f'<line x1="{LEFT}" y1="{TOP - 8}" x2="{LEFT}" y2="{bottom - 8}"/>',
-        f'<line class="goal" x1="{goal}" y1="{TOP - 8}" x2="{goal}" y2="{bottom - 8}"/>',
         f'<text class="small" x="{goal + 4}" y="{TOP - 10}">5 % promised</text>',
     ]
     for place, (kind, world) in enumerate(zip("ab", SHOWN.values(), strict=True)):

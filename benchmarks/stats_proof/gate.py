@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,14 +25,19 @@ class Gate:
 
 def at_most(gate: str, what: str, detail: dict[str, float], goal: float, *, claimed: bool = True) -> Gate:
     """Return the gate whose worst figure may not exceed the goal."""
-    worst = max(detail.values())
+    worst = float(max(detail.values()))
     return Gate(gate, what, round(worst, 4), f"<= {goal}", worst <= goal, claimed, _rounded(detail))
 
 
 def at_least(gate: str, what: str, detail: dict[str, float], goal: float, *, claimed: bool = True) -> Gate:
     """Return the gate whose worst figure may not fall below the goal."""
-    worst = min(detail.values())
+    worst = float(min(detail.values()))
     return Gate(gate, what, round(worst, 4), f">= {goal}", worst >= goal, claimed, _rounded(detail))
+
+
+def nominal(rounds: int, level: float = 0.05) -> float:
+    """Return the level and two standard errors: a test of exactly 5 % must not miss its gate half of the time."""
+    return round(level + 2 * math.sqrt(level * (1 - level) / rounds), 4)
 
 
 def _rounded(detail: dict[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.eprocess import Baseline, log_bets, log_mean_exp
 from analysis.sequential import PROMOTE_WEIGHTS, RolloutGuard
@@ -64,11 +65,16 @@ def _clustered(seed: int, rollouts: int) -> float:
     rng = np.random.default_rng([seed, 41])
     found = 0
     for _ in range(rollouts):
-        user, share = rng.integers(0, ROWS // 20, ROWS), arms.ramp(ROWS)
+        user, share = _visits(rng), arms.ramp(ROWS)
         place, luck = rng.random(ROWS // 20), rng.beta(*LUCK, ROWS // 20)
         y = (rng.random(ROWS) < luck[user]).astype(float)
         found += RolloutGuard(["m"]).observe(user, place[user] < share, share, y).action == "rollback"
     return found / rollouts
+
+
+def _visits(rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return who asks, row by row: users come for ten requests in a row, on average twice."""
+    return np.repeat(rng.integers(0, ROWS // 20, ROWS // 10), 10)
 
 
 def _same_as_the_guard(seed: int, each: int = 12) -> Gate:
@@ -142,7 +148,7 @@ def negative_controls(seed: int, rollouts: int = 400) -> list[Gate]:
         windows.append(arms.windowed_threshold(plain))
         pooled.append(arms.peeked_z(hard))
         told_average.append(arms.pooled_sequential(hard))
-        user = rng.integers(0, ROWS // 20, (ROWS, k))
+        user = np.repeat(_visits(rng)[:, None], k, axis=1)
         column = np.arange(k)
         arm = (rng.random((ROWS // 20, k)) < 0.5)[user, column]
         luck = rng.beta(*LUCK, (ROWS // 20, k))[user, column]
