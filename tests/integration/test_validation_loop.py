@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -301,10 +303,10 @@ def test_a_killed_chunk_goes_on_where_it_was(sessions: sessionmaker[Session], ap
         assert session.scalar(select(func.count()).select_from(ValidationCase)) == 50
 
 
-def test_a_worker_killed_for_real_changes_no_verdict(
+def test_a_worker_killed_ten_times_changes_no_verdict(
     sessions: sessionmaker[Session], database_url: str, app_id: int
 ) -> None:
-    """SIGKILL while both sandboxes work: the next worker goes on, nothing is on record twice, the verdict holds."""
+    """SIGKILL at ten random moments: each worker goes on where the last one was, and the verdict is the same."""
     with sessions.begin() as session:
         session.get_one(App, app_id).config = {**CONFIG, "sleep_ms": 20}
     ids = propose(sessions, app_id, ("breaks", "emea"))
@@ -317,24 +319,37 @@ def test_a_worker_killed_for_real_changes_no_verdict(
         "from agents import validation_run\n"
         "from db.session import engine_url, make_sessions\n"
         f"sessions = make_sessions(create_engine(engine_url({database_url!r})))\n"
-        f"validation_run.Chunk(sessions, validation_run.load(sessions, {validation_id}, 0)).run()\n"
+        "for chunk in (0, 1, 2):\n"
+        f"    validation_run.Chunk(sessions, validation_run.load(sessions, {validation_id}, chunk)).run()\n"
     )
-    victim = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
-    while True:
-        with sessions() as session:
-            recorded = session.scalar(select(func.count()).select_from(ValidationCase)) or 0
-        if recorded >= 6:
-            break
-        with pytest.raises(subprocess.TimeoutExpired):  # it must not end before it can be killed
-            victim.wait(timeout=0.1)
-    victim.kill()
-    victim.wait()
+    for moment in sorted(random.Random(7).sample(range(4, 110), 10)):
+        victim = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+        while recorded(sessions) < moment:
+            with pytest.raises(subprocess.TimeoutExpired):  # it must not end before it can be killed
+                victim.wait(timeout=0.02)
+        victim.kill()
+        victim.wait()
+    before = first_seen(sessions)
     work(sessions)
-    with sessions() as session:
-        assert session.scalar(select(func.count()).select_from(ValidationCase)) == 120
+    assert recorded(sessions) == 120
+    after = first_seen(sessions)
+    assert {key: after[key] for key in before} == before, "what was on record was run again"
     assert last_run(sessions).verdict is Verdict.FAIL
     assert last_run(sessions).regressions == 15
     assert statuses(sessions, ids) == [ProposalStatus.BLOCKED]
+
+
+def recorded(sessions: sessionmaker[Session]) -> int:
+    """Count the executions on record."""
+    with sessions() as session:
+        return session.scalar(select(func.count()).select_from(ValidationCase)) or 0
+
+
+def first_seen(sessions: sessionmaker[Session]) -> dict[tuple[int, str], datetime]:
+    """Return when each execution was written."""
+    with sessions() as session:
+        rows = session.execute(select(ValidationCase.case_id, ValidationCase.arm, ValidationCase.created_at))
+        return {(case_id, arm): at for case_id, arm, at in rows}
 
 
 def test_an_outage_drops_the_pair_and_comes_back(sessions: sessionmaker[Session], app_id: int) -> None:
