@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,3 +216,18 @@ def test_an_unknown_app_has_no_sets(client: TestClient) -> None:
     answer = client.get("/golden?app=nobody")
     assert answer.status_code == 404
     assert "fa-ai" in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_pipeline_of_the_documentation_runs(
+    fleet: sessionmaker[Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command as it is printed, but for the key that is set; it leaves both reports and the verdict's code."""
+    page = (Path(__file__).parents[2] / "docs" / "validation.md").read_text()
+    steps = [line.strip().removeprefix("- run: ") for line in page.split("```yaml")[1].splitlines()]
+    (command,) = [shlex.split(step) for step in steps if step.startswith("metamon validate ")]
+    monkeypatch.chdir(tmp_path)
+    result = validate(*[word.replace("retrieval.k=6", "sleep_ms=2") for word in command[2:]])
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "validation.json").read_text())["verdict"] == "pass"
+    assert ET.parse(tmp_path / "validation.xml").getroot().get("tests") == "60"
