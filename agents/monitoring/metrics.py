@@ -83,7 +83,12 @@ def quality(key: str) -> RateMetric:
         return min(n, max(0, math.floor(n - score["sum"] + 1e-6))), n
 
     return RateMetric(
-        key, AlertKind.QUALITY_DEGRADATION, words=key, failing="scored badly", least_effect=0.02, counted=counted
+        key,
+        AlertKind.QUALITY_DEGRADATION,
+        words=key.replace("_", " "),
+        failing="scored badly",
+        least_effect=0.02,
+        counted=counted,
     )
 
 
