@@ -100,12 +100,13 @@ export function Errors({ packet }: { packet: Packet }) {
   );
 }
 
-/** Each value of the attributes that were looked at, the worst first: now against before. */
+/** Each value of the attributes that were looked at, the named cause first, then by how many failures are too many. */
 export function HealthBars({ packet, cause }: { packet: Packet; cause: Cause }) {
   const rows = (packet.health ?? [])
     .filter((row) => row.bad_runs > 0)
     .map((row) => ({ ...row, now: row.bad_failures / row.bad_runs, before: row.baseline_runs ? row.baseline_failures / row.baseline_runs : 0 }))
-    .toSorted((a, b) => b.now - b.before - (a.now - a.before))
+    .map((row) => ({ ...row, named: cause.conditions?.[row.attribute] === row.value, excess: (row.now - row.before) * row.bad_runs }))
+    .toSorted((a, b) => Number(b.named) - Number(a.named) || b.excess - a.excess)
     .slice(0, 8);
   if (!rows.length) return null;
   const top = Math.max(...rows.map((row) => row.now), 0.01);
@@ -114,7 +115,7 @@ export function HealthBars({ packet, cause }: { packet: Packet; cause: Cause }) 
       <h3 className="mb-1">Failing share by attribute</h3>
       <ul className="mb-4 space-y-1">
         {rows.map((row) => {
-          const named = cause.conditions?.[row.attribute] === row.value;
+          const { named } = row;
           return (
             <li key={row.attribute + row.value} className="grid grid-cols-[minmax(0,11rem)_1fr_4.5rem] items-center gap-2 text-xs">
               <span className={`truncate font-mono ${named ? "font-semibold" : "text-muted"}`} title={`${row.attribute} = ${row.value}`}>{row.attribute} = {row.value}</span>
@@ -128,7 +129,7 @@ export function HealthBars({ packet, cause }: { packet: Packet; cause: Cause }) 
           );
         })}
       </ul>
-      <p className="-mt-3 mb-4 text-2xs text-muted">The black line is the share before.</p>
+      <p className="-mt-3 mb-4 text-2xs text-muted">The thin line is the share before.</p>
     </>
   );
 }

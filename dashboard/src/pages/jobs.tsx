@@ -35,7 +35,13 @@ export function Flower({ task }: { task?: string | null }) {
   );
 }
 
-function Queues({ rows, onPick }: { rows: QueueSummary[]; onPick: (filters: Filters) => void }) {
+/** How long the oldest job that is due waits; one that is meant for later waits for nobody. */
+function useAges(): Record<string, number | null> {
+  const { data } = $api.useQuery("get", "/api/v1/status", {}, { refetchInterval: 10_000 });
+  return Object.fromEntries(data?.queues.map((queue) => [queue.name, queue.oldest_age_s]) ?? []);
+}
+
+function Queues({ rows, ages, onPick }: { rows: QueueSummary[]; ages: Record<string, number | null>; onPick: (filters: Filters) => void }) {
   const { may } = useUser();
   const pauses = $api.useQuery("get", "/api/v1/pause");
   const [asked, setAsked] = useState<{ queue: string; pause: boolean } | null>(null);
@@ -53,7 +59,7 @@ function Queues({ rows, onPick }: { rows: QueueSummary[]; onPick: (filters: Filt
   return (
     <>
       <Table
-        caption="Queues" rows={QUEUES} id={(queue) => queue}
+        caption="Queues" rows={QUEUES} id={(queue) => queue} cards={false}
         columns={[
           { head: "Queue", lead: true, cell: (queue) => (
             <>
@@ -70,7 +76,7 @@ function Queues({ rows, onPick }: { rows: QueueSummary[]; onPick: (filters: Filt
             },
           })),
           { head: "Oldest waits", num: true, cell: (queue) => {
-            const age = cell(queue, "queued")?.oldest_age_s;
+            const age = ages[queue];
             if (age == null) return <span className="text-faint">–</span>;
             return <span className={age > OLD ? "inline-flex items-center gap-1 font-medium text-warn" : ""}>{age > OLD && <IconWarn width={12} height={12} />}{duration(age)}</span>;
           } },
@@ -102,18 +108,19 @@ export function JobsPage() {
   const pick = (next: Filters) => void navigate({ to: "/jobs", search: next as never });
   const of = (wanted: string) => summary.data?.filter((row) => row.state === wanted) ?? [];
   const dead = of("dead").reduce((sum, row) => sum + row.count, 0);
-  const stuck = of("queued").filter((row) => (row.oldest_age_s ?? 0) > OLD);
+  const ages = useAges();
+  const stuck = QUEUES.filter((each) => (ages[each] ?? 0) > OLD);
   return (
     <>
       {!summary.data && !summary.isError ? <HeadSkeleton /> : (
         <Head
-          title={dead ? `${count(dead, "job")} ${dead === 1 ? "is" : "are"} dead` : stuck.length ? `${stuck[0]!.queue} waits for ${duration(stuck[0]!.oldest_age_s)}` : "All work is in time"}
+          title={dead ? `${count(dead, "job")} ${dead === 1 ? "is" : "are"} dead` : stuck.length ? `${stuck[0]} waits for ${duration(ages[stuck[0]!])}` : "All work is in time"}
           tone={dead ? "bad" : stuck.length ? "warn" : "ok"} actions={<Flower />}
         >
           The durable record of all work; Flower shows what the workers hold right now.
         </Head>
       )}
-      <Panel title="Queues" flush>{summary.data ? <Queues rows={summary.data} onPick={pick} /> : summary.isError ? <Failed error={summary.error} /> : <Skeleton lines={7} />}</Panel>
+      <Panel title="Queues" flush>{summary.data ? <Queues rows={summary.data} ages={ages} onPick={pick} /> : summary.isError ? <Failed error={summary.error} /> : <Skeleton lines={7} />}</Panel>
       <Panel
         title="Jobs" flush
         actions={

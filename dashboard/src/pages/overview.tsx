@@ -77,9 +77,9 @@ function Metric({ app, metric, since }: { app: string; metric: App["metrics"][nu
     <section className="min-w-0 border-line p-3 not-last:border-b md:border-b md:odd:border-e" aria-label={metricName(metric.name)}>
       <div className="mb-1 flex items-baseline justify-between gap-3 px-1">
         <h3 className="text-muted">{metricName(metric.name)}</h3>
-        <p className="flex items-baseline gap-1.5 text-sm">
+        <p className="flex flex-wrap items-baseline justify-end gap-x-1.5 text-sm">
           {off && <span className="self-center"><Sign tone="bad" size={13} /><span className="sr-only">outside of what is expected</span></span>}
-          <b className={`text-lg font-semibold ${off ? "text-bad" : ""}`}>{written(metric.value, metric.unit)}</b>
+          <b className={`text-lg font-semibold whitespace-nowrap ${off ? "text-bad" : ""}`}>{written(metric.value, metric.unit)}</b>
           {band && (
             <span className="text-xs whitespace-nowrap text-faint">
               expected {span(metric.expected_low, metric.expected_high, metric.unit)}

@@ -99,7 +99,7 @@ export function RolloutPage() {
           <Panel title="Evidence">
             {guarded.length === 0 ? <p className="text-sm text-muted">No unit has settled yet: the first look is a few seconds after the first answers.</p> : (
               <>
-                <p className="mb-1 text-sm text-muted">Two bets per metric. A bet that is wrong does not grow, however often one looks; one that reaches its line decides.</p>
+                <p className="mb-1 text-sm text-muted">Two bets per metric. A bet that is wrong does not grow, however often one looks; one that reaches its line decides. The charts are logarithmic.</p>
                 {guarded.map((margin) => (
                   <div key={margin.metric}>
                     <MarginCard margin={margin} />

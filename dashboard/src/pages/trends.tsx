@@ -2,7 +2,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { Suspense, useMemo } from "react";
 import { $api, type Schemas } from "../api/client";
 import { usePages } from "../api/pages";
-import { count, duration, metricName, number, percent, value } from "../lib/format";
+import { count, duration, metricName, number, percent, points, value } from "../lib/format";
 import type { Filters } from "../router";
 import { Choice, Sign } from "../ui/basics";
 import { LazyChart, Room, toMarks } from "../ui/metric-chart";
@@ -30,13 +30,12 @@ function direction(metric: Metric): "better" | "worse" | "same" | "neutral" {
 function Card({ metric, marks }: { metric: Metric; marks: Trends["marks"] }) {
   const drawn = useMemo(() => ({
     times: metric.points.map((point) => Date.parse(point.at)),
-    lines: [{ name: metricName(metric.name), values: metric.points.map((point) => point.value), tone: "accent" as const }],
+    lines: [{ name: metricName(metric.name), values: metric.points.map((each) => each.value), tone: "accent" as const }],
   }), [metric]);
   const shown = useMemo(() => toMarks(marks), [marks]);
-  const fraction = metric.unit === "fraction" || metric.unit === "score";
   const moved = direction(metric);
-  const change = metric.change === null ? null : fraction ? `${number(metric.change * 100, 2, true)} pt` : metric.previous_mean ? `${number((metric.change / Math.abs(metric.previous_mean)) * 100, 1, true)} %` : null;
-  const word = { better: "better than before", worse: "worse than before", same: "as before", neutral: "than before" }[moved];
+  const change = difference(metric);
+  const word = { better: "better than before", worse: "worse than before", same: "as before", neutral: "against before" }[moved];
   return (
     <section className="panel min-w-0 p-4" aria-label={metricName(metric.name)}>
       <div className="mb-2 flex flex-wrap items-baseline justify-between gap-x-4">
@@ -102,7 +101,7 @@ export function TrendsPage() {
     <>
       {!data && !query.isError && !none ? <HeadSkeleton /> : (
         <Head
-          title={!data ? "Trends" : worse.length ? `${worse.map((metric) => metricName(metric.name)).join(", ")} ${worse.length === 1 ? "is" : "are"} worse than the ${SPAN[range]} before` : `Nothing is worse than the ${SPAN[range]} before`}
+          title={!data ? "Trends" : worse.length ? `${worse.length > 3 ? `${worse.length} of ${data.metrics.length} metrics` : worse.map((metric) => metricName(metric.name)).join(", ")} ${worse.length === 1 ? "is" : "are"} worse than the ${SPAN[range]} before` : `Nothing is worse than the ${SPAN[range]} before`}
           {...(data ? { tone: worse.length ? "warn" as const : "ok" as const } : {})}
           actions={
             <>
@@ -123,9 +122,17 @@ export function TrendsPage() {
   );
 }
 
+const isShare = (metric: Metric) => metric.unit === "fraction" || metric.unit === "score";
+
+/** A share moves by points, anything else by percent of what it was: `change` is relative. */
+function difference(metric: Metric): string | null {
+  if (metric.change === null) return null;
+  if (!isShare(metric)) return `${number(metric.change * 100, 1, true)} %`;
+  return metric.mean === null || metric.previous_mean === null ? null : points(metric.mean - metric.previous_mean);
+}
+
 /** Whether a change is large enough to name: half a point, or a twentieth of what it was. */
 function material(metric: Metric): boolean {
-  if (metric.change === null) return false;
-  if (metric.unit === "fraction" || metric.unit === "score") return Math.abs(metric.change) >= 0.005;
-  return !!metric.previous_mean && Math.abs(metric.change / metric.previous_mean) >= 0.05;
+  if (metric.change === null || metric.mean === null || metric.previous_mean === null) return false;
+  return isShare(metric) ? Math.abs(metric.mean - metric.previous_mean) >= 0.005 : Math.abs(metric.change) >= 0.05;
 }

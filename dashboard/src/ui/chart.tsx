@@ -88,7 +88,7 @@ export function Chart({
     const options: uPlot.Options = {
       width: Math.max(120, host.clientWidth),
       height,
-      padding: [14, 8, 0, 0],
+      padding: [14, 20, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, ...(sync ? { sync: { key: sync } } : {}) },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone),
@@ -150,7 +150,7 @@ export function Chart({
               ctx.stroke();
               ctx.font = `${10.5 * ratio}px ${getComputedStyle(host).fontFamily}`;
               ctx.textAlign = "right";
-              ctx.fillText(rule.label, bbox.left + bbox.width - 3 * ratio, y - 4 * ratio);
+              ctx.fillText(rule.label, bbox.left + bbox.width - 3 * ratio, y + (rule.tone === "ok" ? 12 : -4) * ratio);
             }
             for (const mark of latest.current.marks) {
               const x = self.valToPos(Date.parse(mark.at) / 1000, "x", true);

@@ -17,7 +17,7 @@ export function Table<T>({
   rows, columns, id, caption, cards = true,
 }: { rows: T[]; columns: Column<T>[]; id: (row: T) => string | number; caption: string; cards?: boolean }) {
   return (
-    <div className={cards ? "sm:overflow-x-auto" : "overflow-x-auto"} {...(cards ? {} : { tabIndex: 0, role: "region", "aria-label": caption })}>
+    <div className={cards ? "relative sm:overflow-x-auto" : "relative overflow-x-auto"} {...(cards ? {} : { tabIndex: 0, role: "region", "aria-label": caption })}>
       <table className={`grid-table ${cards ? "cards" : ""}`}>
         <caption className="sr-only">{caption}</caption>
         <thead>
