@@ -24,6 +24,7 @@ from agents.validation_verdict import (
     decide,
     number,
     regressed,
+    where_worse,
     worse_cases,
 )
 from analysis.verdict import Outcome, judge
@@ -417,6 +418,8 @@ def finish(
         alpha=SMOKE_ALPHA if stopped_early else ALPHA - SMOKE_ALPHA if validation.smoke else ALPHA,
         example=validations.first_error(session, validation_id),
     )
+    if verdict is Verdict.FAIL:
+        reasons += where_worse(rows, executions, results, repeats=validation.repeats)
     if stopped_early:
         reasons.append(f"stopped after the first {len(rows)} cases of {validation.total // 2 // validation.repeats}")
     if validation.subset is not None and verdict is Verdict.PASS:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agents.validation_plan import ALPHA, LATENCY_MARGIN, MARGIN
 from agents.validation_run import ARMS
 from analysis.paired import PairedResult, compare_binary, compare_continuous
-from analysis.verdict import Outcome, judge
+from analysis.verdict import Outcome, holm, judge, worse_slices
 from core.states import CaseOutcome, Verdict
 from db.models.validation import GoldenCase, ValidationCase
 from db.repositories.validations import Execution
@@ -24,6 +24,10 @@ REPORTED = frozenset({"latency_ms"})
 """Compared and shown, but no part of the verdict: the SLA says how slow is too slow."""
 REGRESSED_CAP = 200
 EXCERPT = 500
+SLICE_CASES = 5
+"""Fewer cases of a tag's value are no slice."""
+SLICES_CAP = 100
+SLICES_TOLD = 3
 ERROR_SHARE = 0.05
 """Share of executions without an answer from which on an open verdict is an error of the run."""
 
@@ -86,6 +90,30 @@ def decide(
     if share > 0.5 or (found.outcome is Outcome.INCONCLUSIVE and share >= ERROR_SHARE):
         return Verdict.ERROR, told
     return Verdict(found.outcome.value), [*found.reasons, *told]
+
+
+def where_worse(
+    cases: Sequence[GoldenCase],
+    executions: Sequence[Execution],
+    results: Mapping[str, PairedResult],
+    *,
+    repeats: int,
+    alpha: float = ALPHA,
+) -> list[str]:
+    """Return in which slices by tag the failed metrics got worse: `fact_accuracy in region = emea: worse by …`."""
+    adjusted = holm({name: result.p_worse for name, result in results.items() if name not in REPORTED})
+    failed = [name for name, p in adjusted.items() if p <= alpha]
+    slices: dict[str, list[GoldenCase]] = {}
+    for case in cases:
+        for tag, value in case.tags.items():
+            slices.setdefault(f"{tag} = {value}", []).append(case)
+    large = {name: rows for name, rows in slices.items() if SLICE_CASES <= len(rows) < len(cases)}
+    compared = {name: compare(rows, executions, repeats=repeats) for name, rows in list(large.items())[:SLICES_CAP]}
+    told = []
+    for metric in failed:
+        within = {name: found[metric] for name, found in compared.items() if metric in found}
+        told += [f"{metric} in {sentence}" for sentence in worse_slices(within, alpha=alpha)[:SLICES_TOLD]]
+    return told
 
 
 def worse_cases(executions: Sequence[Execution]) -> list[tuple[int, str, float, float]]:

@@ -86,6 +86,20 @@ def judge(results: Mapping[str, PairedResult], *, alpha: float = 0.05) -> Verdic
     )
 
 
+def worse_slices(results: Mapping[str, PairedResult], *, alpha: float = 0.05) -> list[str]:
+    """Return sentences about the slices that a loss lies in, the clearest first.
+
+    To be asked only of a metric that has failed as a whole: the gate before the slices keeps the error rate over all of
+    them at `alpha`, together with Holm's correction among them.
+
+    Args:
+        results: the metric's results by slice ("region = emea").
+    """
+    adjusted = holm({name: result.p_worse for name, result in results.items()})
+    found = sorted((name for name in results if adjusted[name] <= alpha), key=lambda name: (adjusted[name], name))
+    return [_worse(name, results[name], adjusted[name]) for name in found]
+
+
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return Holm's step-down adjusted p-values under the same names."""
     adjusted: dict[str, float] = {}

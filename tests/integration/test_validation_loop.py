@@ -182,6 +182,15 @@ def test_a_harmless_change_passes_and_is_approved_by_policy(sessions: sessionmak
     assert jobs_of(sessions, "rollout.start") == [{"proposal_id": ids[0]}]
 
 
+def test_a_regression_says_in_which_slice_it_lies(sessions: sessionmaker[Session], app_id: int) -> None:
+    """Only the region that broke is named: the others lost nothing."""
+    propose(sessions, app_id, ("breaks", "emea"))
+    work(sessions)
+    told = [reason for reason in last_run(sessions).reasons if " in " in reason]
+    assert len(told) == 1
+    assert told[0].startswith("fact_accuracy in region = emea: worse by 100.0 points")
+
+
 def test_a_harmful_change_is_blocked_and_the_next_one_tried(sessions: sessionmaker[Session], app_id: int) -> None:
     """A quarter of the answers wrong: blocked, said so, and rank two passes in its place."""
     ids = propose(sessions, app_id, ("breaks", "emea"), ("sleep_ms", 2), impact="high")
