@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from cli.hints import command
 from cli.output import out, print_table
-from core.states import ValidationState
+from core.states import ValidationState, Verdict
 from db.queries.validations import ValidationDetail
 
 SHOWN = 20
@@ -61,8 +61,9 @@ def print_report(record: ValidationDetail) -> None:
     if record.spent_usd or record.spent_tokens:
         tokens = f", {record.spent_tokens} tokens" if record.spent_tokens else ""
         out.print(f"Spent ${record.spent_usd:.4f}{tokens}.", markup=False, highlight=False)
-    if record.state is ValidationState.STOPPED:
-        following = command("validate", "run", "--resume", str(record.id), "--budget", "N")
+    if record.state is ValidationState.STOPPED or record.verdict is Verdict.ERROR:
+        budget = ("--budget", "N") if record.state is ValidationState.STOPPED else ()
+        following = command("validate", "run", "--resume", str(record.id), *budget)
         out.print(f"Next: {following}", markup=False, highlight=False, soft_wrap=True)
     elif record.proposal_id is not None:
         following = command("proposals", "show", str(record.proposal_id))

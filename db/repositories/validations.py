@@ -136,6 +136,18 @@ def executed(session: Session, validation_id: int, case_ids: Sequence[int]) -> s
     return {(case_id, arm, repeat) for case_id, arm, repeat in rows}
 
 
+def none_asked(session: Session, validation_id: int, case_ids: Sequence[int]) -> bool:
+    """Tell whether these cases are on record and not one of them could be asked."""
+    outcomes = set(
+        session.scalars(
+            select(ValidationCase.outcome)
+            .where(ValidationCase.validation_id == validation_id, ValidationCase.case_id.in_(case_ids))
+            .distinct()
+        )
+    )
+    return outcomes == {CaseOutcome.NOT_RUN}
+
+
 class Execution(NamedTuple):
     """What a verdict needs of an execution. The texts stay in the database: a large run would fill the memory."""
 
