@@ -31,6 +31,13 @@ from workers.embedded.redis import EmbeddedRedis
 TEMPLATE = "template_metamon"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits longest: at the end it would keep one worker busy while the others have nothing to do."""
+    first = ("e2e", "browser", "chaos")
+    folder = {item: item.path.parent.name for item in items}
+    items.sort(key=lambda item: first.index(folder[item]) if folder[item] in first else len(first))
+
+
 @contextmanager
 def served(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server for the length of a block, its output in a file."""
