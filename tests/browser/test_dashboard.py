@@ -222,13 +222,13 @@ def test_d8_axe_finds_nothing_serious_and_nothing_runs_over(signed_in: SignIn, w
     source = AXE.read_text()
     for path in paths(world):
         page.set_viewport_size({"width": 1440, "height": 900})
-        page.emulate_media(color_scheme="light")
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
         page.goto(path)
         expect(page.locator("h1").first).to_be_visible()
         expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
         page.evaluate(source)
         assert serious(page) == [], path
-        page.emulate_media(color_scheme="dark")
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
         assert serious(page, "color-contrast") == [], (path, "dark")
         page.set_viewport_size({"width": 390, "height": 844})
         assert serious(page) == [], (path, "phone")
