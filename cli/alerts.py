@@ -31,7 +31,7 @@ def length(text: str) -> timedelta:
 def list_(
     *,
     app_name: Annotated[str | None, typer.Option("--app", help="Only this app's.")] = None,
-    state: Annotated[AlertState | None, typer.Option(help="Only alerts in this state.")] = None,
+    state: Annotated[AlertState | None, typer.Option("--status", help="Only alerts in this state.")] = None,
     severity: Annotated[Severity | None, typer.Option(help="Only alerts of this severity.")] = None,
     only_open: Annotated[bool, typer.Option("--open", help="Only alerts that are not resolved.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 50,

@@ -31,7 +31,7 @@ STYLES = {
 def list_(
     *,
     queue: Annotated[str | None, typer.Option(help="Only this queue's.")] = None,
-    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    state: Annotated[JobState | None, typer.Option("--status", help="Only jobs in this state.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only this kind: research.investigate …")] = None,
     older: Annotated[float | None, typer.Option("--older-than", min=0, help="Only older than so many seconds.")] = None,
     chain: Annotated[int | None, typer.Option(min=1, help="Only the chain with this root.")] = None,
@@ -42,7 +42,7 @@ def list_(
 ) -> None:
     """List jobs, newest first.
 
-    Example: metamon jobs list --state queued --oldest
+    Example: metamon jobs list --status queued --oldest
     """
     from datetime import timedelta
 

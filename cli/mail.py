@@ -18,13 +18,13 @@ app = typer.Typer(help="Every mail: list, show, resend, test; who hears what.", 
 def list_(
     app_name: Annotated[str | None, typer.Option("--app", help="Only this app's.")] = None,
     kind: Annotated[str | None, typer.Option(help="critical, resolved, approval, hourly, digest …")] = None,
-    state: Annotated[EmailState | None, typer.Option(help="Only mails in this state.")] = None,
+    state: Annotated[EmailState | None, typer.Option("--status", help="Only mails in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List mails, newest first.
 
-    Example: metamon mail list --state unknown
+    Example: metamon mail list --status unknown
     """
     from db.queries.addresses import mail_problems
     from db.queries.emails import list_mails

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import inspect
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from beat_schedule import BEAT_SCHEDULE
+from cli.main import take_state_option
 from core import states
 from core.errors import ForbiddenTransitionError
 from core.transitions import Transitions
@@ -94,3 +97,14 @@ def test_every_state_table_has_a_way_out() -> None:
     for table in TABLES:
         for state, allowed in table.table.items():
             assert allowed - {state} or state in table.final, (table.subject, state)
+
+
+def test_no_command_has_an_option_that_the_whole_line_claims() -> None:
+    """`--state` names the fleet wherever it stands: an option of this name would never see its value."""
+    assert "--state" in inspect.getsource(take_state_option)
+    claimed = [
+        path.name
+        for path in (ROOT / "cli").glob("*.py")
+        if re.search(r"^    state: Annotated\[.*typer\.Option\((?!\"--)", path.read_text(), re.MULTILINE)
+    ]
+    assert claimed == []

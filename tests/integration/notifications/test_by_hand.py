@@ -137,7 +137,7 @@ def test_listing_has_stable_names_and_names_the_deaf(world: World) -> None:
     assert {"id", "kind", "subject", "to", "state", "sent_at"} <= set(first)
     assert (first["kind"], first["state"], first["to"]) == ("critical", "sent", "bob@example.com")
     assert "deaf-bot" in result.stderr
-    assert json.loads(world.shell.invoke(app, ["list", "--json", "--state", "failed"]).stdout) == []
+    assert json.loads(world.shell.invoke(app, ["list", "--json", "--status", "failed"]).stdout) == []
 
 
 def test_a_mail_is_shown_as_text_html_or_whole(world: World) -> None:
