@@ -93,7 +93,7 @@ def add(
     from uuid import UUID
 
     from db.queries import runs
-    from db.queries.golden import app_id_of, list_cases, newest_id, show_set
+    from db.queries.golden import app_id_of, list_cases, show_set
     from db.repositories import golden
     from db.session import session_factory
     from targets.golden import parse_lines
@@ -119,7 +119,7 @@ def add(
         }
         app_id = app_id_of(session, app_name)
         present = golden.newest(session, app_id, name)
-        before = [] if present is None else list_cases(session, newest_id(session, app_name, name))
+        before = [] if present is None else list_cases(session, present.id)
         lines = [json.dumps(each.model_dump(), ensure_ascii=False) for each in before]
         made = parse_lines([*lines, json.dumps(case, ensure_ascii=False)], source="case")
         if not yes:
