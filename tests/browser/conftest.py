@@ -41,7 +41,7 @@ def _missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The machine's Chromium, without a window."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -55,7 +55,7 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def day(postgres: Postgres) -> Iterator[sessionmaker[Session]]:
     """A database of all browser tests."""
     name = f"browser_{uuid.uuid4().hex[:12]}"
@@ -67,20 +67,20 @@ def day(postgres: Postgres) -> Iterator[sessionmaker[Session]]:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(day: sessionmaker[Session]) -> World:
     """What is in it."""
     return seed(day, utc_now())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(day: sessionmaker[Session], world: World) -> Iterator[str]:
     """The API with the dashboard."""
     with served_api(day) as served:
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cookies(url: str) -> dict[str, str]:
     """A session of everybody: a password takes its time, so each is asked for once."""
     found = {}
