@@ -14,7 +14,7 @@ from agents.alerting import Book, Evidence, Finding, Moved, unknown
 from agents.monitoring.history import LOOK_BACK, History, Interval
 from agents.monitoring.judge import Bench, Stretch
 from agents.monitoring.metrics import LATENCY_P95, SLA_COMPLIANCE, VOLUME
-from analysis.detection import WINDOWS, Judgement
+from analysis.judgement import WINDOWS, Judgement
 from analysis.rates import worst_stretch
 from core.clock import floor_time
 from db.models.apps import App, Project, Watermark

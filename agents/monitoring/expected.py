@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from agents.monitoring.check import load_history
 from agents.monitoring.history import LOOK_BACK, History
 from agents.monitoring.metrics import ERRORS, LATENCY_P95, SLA, VOLUME, RateMetric, quality, quality_keys
-from analysis.detection import LevelReference
 from analysis.histogram import LogHistogram
+from analysis.judgement import LevelReference
 from analysis.rates import RateReference
 from core.clock import floor_time
 from db.repositories import alerts, buckets

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agents.monitoring.metrics import RateMetric
-from analysis.detection import LevelReference, level_reference
+from analysis.judgement import LevelReference, level_reference
 from analysis.rates import RateReference, reference
 from core.clock import floor_time
 from db.repositories.buckets import HOUR, Counts

@@ -21,7 +21,8 @@ from agents.monitoring.metrics import (
     quality_keys,
     with_objective,
 )
-from analysis.detection import (
+from analysis.histogram import LogHistogram
+from analysis.judgement import (
     UNKNOWN,
     WINDOWS,
     Judgement,
@@ -30,7 +31,6 @@ from analysis.detection import (
     judge_rate,
     judge_silence,
 )
-from analysis.histogram import LogHistogram
 from analysis.rates import RateReference
 from core.clock import floor_time
 from core.states import AlertKind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from agents.monitoring.metrics import RateMetric
-from analysis.detection import Judgement
+from analysis.judgement import Judgement
 from core.states import Severity
 
 SAFETY_METRICS = frozenset({"guardrail_pass"})

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from analysis.detection import (
+from analysis.histogram import LogHistogram
+from analysis.judgement import (
     ALPHA,
     Judgement,
     judge_level,
@@ -15,7 +16,6 @@ from analysis.detection import (
     judge_silence,
     level_reference,
 )
-from analysis.histogram import LogHistogram
 from analysis.rates import RateReference, reference
 
 ONE_PERCENT = reference(np.full(336, 1), np.full(336, 100))
