@@ -51,6 +51,9 @@ class Timing:
     repeat: timedelta = timedelta(hours=4)
     worse: float = 2.0
     """An update is sent where the magnitude grew by this factor."""
+    storm_window: timedelta = timedelta(minutes=10)
+    storm_limit: int = 5
+    """More critical alerts than this within the window are told in one mail."""
 
     def scaled(self, factor: float) -> Timing:
         """Return the same behaviour on another scale of time."""
@@ -62,6 +65,7 @@ class Timing:
             reopen_within=self.reopen_within * factor,
             flap_window=self.flap_window * factor,
             repeat=self.repeat * factor,
+            storm_window=self.storm_window * factor,
         )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from agents import alert_life
+from agents.alert_groups import Told, Valve, admit, inhibited_by
 from agents.alert_life import Health, Life, Notice, Reading, Timing
 from core.states import ALERT, AlertKind, AlertState
 from db.models.alerts import MonitoringAlert
@@ -85,6 +86,7 @@ class Book:
         self.parent = parent
         self.open = alerts.open_of(session, app_id)
         self.moved = Moved()
+        self._news: list[tuple[Notice, MonitoringAlert, int]] = []
 
     def is_pending(self, fingerprint: str) -> bool:
         """Tell whether how long it has been bad still matters: the alert is new or waits for its `for_`."""
@@ -109,12 +111,13 @@ class Book:
             if row is None:
                 return None
         before = _life_of(row)
+        inhibition = inhibited_by(row.kind, [other for other in self.open.values() if other is not row])
         result = alert_life.step(
             before,
             finding.reading,
             now=now,
             timing=self.timing,
-            silenced=None in self.silenced or finding.fingerprint in self.silenced,
+            silenced=None in self.silenced or finding.fingerprint in self.silenced or inhibition is not None,
             acknowledged=row.acknowledged_at is not None,
             mailed=row.emailed_at is not None,
         )
@@ -130,6 +133,8 @@ class Book:
             detail = dict(event.detail)
             if event.kind == AlertState.FIRING.value:
                 detail["related"] = self._related(row)
+            if event.kind == "silenced" and inhibition is not None:
+                detail["rule"], detail["inhibited_by"] = inhibition
             alerts.add_event(self.session, row.id, event.kind, at=now, observed=finding.observed, detail=detail)
         self._follow_up(row, before, result)
         return row
@@ -189,17 +194,45 @@ class Book:
     def _follow_up(self, row: MonitoringAlert, before: Life, result: alert_life.Step) -> None:
         if before.state is AlertState.PENDING and result.life.state is AlertState.FIRING:
             self._then(f"research:{row.id}", "research.investigate", {"alert_id": row.id})
-        if result.notice is Notice.FIRING:
-            self._announce("alert_critical", row.id)
-        elif result.notice in (Notice.UPDATE, Notice.REPEAT):
-            number = result.life.notices
-            self._then(
-                f"announce:alert_update:{row.id}.{number}",
-                "notifications.announce",
-                {"event": "alert_update", "subject_id": row.id, "number": number},
-            )
-        elif result.notice is Notice.RESOLVED:
-            self._announce("alert_resolved", row.id)
+        if result.notice is not None:
+            self._news.append((result.notice, row, result.life.notices))
+
+    def tell(self, valve: Valve, *, now: datetime) -> Valve:
+        """Have people told what the moves of this check were worth telling; returns the valve as it stands now."""
+        fired = [row for notice, row, _ in self._news if notice is Notice.FIRING]
+        valve, how = admit(valve, [row.id for row in fired], now=now, timing=self.timing)
+        if how is Told.EACH:
+            for row in fired:
+                self._announce("alert_critical", row.id)
+        else:
+            lead = valve.lead if valve.lead is not None else fired[0].id
+            for row in fired:
+                row.group_id = lead
+            if how is not Told.FOLDED:
+                self._announce("storm" if how is Told.STORM else "alert_critical", lead)
+        for thread, news in self._threads().items():
+            over = [row for notice, row, _ in news if notice is Notice.RESOLVED]
+            if over and not alerts.group_goes_on(self.session, thread):
+                self._announce("alert_resolved", thread)
+            going_on = [(row, number) for notice, row, number in news if notice in (Notice.UPDATE, Notice.REPEAT)]
+            if going_on:
+                row, number = max(
+                    going_on, key=lambda each: (each[0].tracker.get("told_magnitude") or 0.0, -each[0].id)
+                )
+                self._then(
+                    f"announce:alert_update:{row.id}.{number}",
+                    "notifications.announce",
+                    {"event": "alert_update", "subject_id": row.id, "number": number},
+                )
+        self._news.clear()
+        return valve
+
+    def _threads(self) -> dict[int, list[tuple[Notice, MonitoringAlert, int]]]:
+        """Return the news of each thread of mail: alerts that were told together go on together."""
+        threads: dict[int, list[tuple[Notice, MonitoringAlert, int]]] = {}
+        for news in self._news:
+            threads.setdefault(news[1].group_id or news[1].id, []).append(news)
+        return threads
 
     def _announce(self, event: str, alert_id: int) -> None:
         self._then(f"announce:{event}:{alert_id}", "notifications.announce", {"event": event, "subject_id": alert_id})

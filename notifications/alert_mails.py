@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
@@ -15,7 +15,7 @@ from core.states import Severity
 from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.apps import App
 from db.models.mail import Email
-from db.repositories import addresses, emails
+from db.repositories import addresses, alerts, emails
 from db.repositories.jobs import Claim
 from notifications import gather, render
 from notifications.listeners import Listener, listener, listeners
@@ -34,6 +34,9 @@ def fired(
     session: Session, app: App, alert: MonitoringAlert, *, now: datetime, settings: Settings, parent: Claim | None
 ) -> list[int]:
     """Open the thread."""
+    told = alerts.told_with(session, alert.id)
+    if len(told) > 1:
+        return _together(session, app, alert, told, kind="critical", now=now, settings=settings, parent=parent)
     view = EventView(
         site=site_of(app, settings),
         now=now,
@@ -107,7 +110,17 @@ def resolved(
     roots = _roots(session, alert)
     if not roots:
         log.info("mail.nobody_was_told", app=app.name, alert_id=alert.id)
-    view = EventView(site=site_of(app, settings), now=now, alert=gather.alert_view(alert))
+    together = [gather.alert_view(row) for row in alerts.told_with(session, alert.id)]
+    view = EventView(
+        site=site_of(app, settings),
+        now=now,
+        alert=replace(
+            gather.alert_view(alert),
+            since=min(each.since for each in together),
+            resolved_at=max((each.resolved_at for each in together if each.resolved_at), default=None),
+        ),
+        others=len(together) - 1,
+    )
 
     def reply(reader: Listener) -> Rendered:
         root = roots[reader.address]
@@ -129,7 +142,7 @@ def resolved(
 
 
 def storm(
-    session: Session, app: App, *, number: int, now: datetime, settings: Settings, parent: Claim | None
+    session: Session, app: App, lead: MonitoringAlert, *, now: datetime, settings: Settings, parent: Claim | None
 ) -> list[int]:
     """Tell the critical alerts of the past ten minutes in one mail; the valve that folds them decides when."""
     rows = session.scalars(
@@ -146,22 +159,38 @@ def storm(
     ).all()
     if not rows:
         return []
+    return _together(session, app, lead, rows, kind="storm", now=now, settings=settings, parent=parent)
+
+
+def _together(
+    session: Session,
+    app: App,
+    lead: MonitoringAlert,
+    rows: Sequence[MonitoringAlert],
+    *,
+    kind: str,
+    now: datetime,
+    settings: Settings,
+    parent: Claim | None,
+) -> list[int]:
     view = StormView(
         site=site_of(app, settings),
-        start=now - STORM_WINDOW,
+        start=min(row.fired_at or now for row in rows),
         end=now,
         alerts=tuple(gather.alert_view(row) for row in rows),
+        storm=kind == "storm",
     )
     made = queue(
         session,
         app,
-        event="storm",
-        subject=f"{app.id}.{number}",
-        kind="storm",
-        to=listeners(session, app, kind="storm", what="storm", severity=Severity.CRITICAL),
+        event="storm" if kind == "storm" else "alert_critical",
+        subject=lead.id,
+        kind=kind,
+        to=listeners(session, app, kind=kind, what=f"alert {lead.id} and others", severity=Severity.CRITICAL),
         render=by_zone(lambda zone: render.storm(replace(view, site=replace(view.site, zone=zone)))),
         sender=settings.mail_from,
         now=now,
+        alert_id=lead.id,
         parent=parent,
     )
     if made:
@@ -176,7 +205,8 @@ def _at(view: EventView, zone: tzinfo) -> EventView:
 
 def _roots(session: Session, alert: MonitoringAlert) -> dict[str, Email]:
     """Return the mail that opened the thread, by reader."""
-    return {row.recipient: row for row in emails.told(session, alert_id=alert.id, kind="critical")}
+    lead = alert.group_id or alert.id
+    return {row.recipient: row for row in emails.told(session, alert_id=lead, kinds=("critical", "storm"))}
 
 
 def _told(session: Session, app: App, roots: Mapping[str, Email]) -> list[Listener]:

@@ -22,7 +22,7 @@ from notifications.views import EventView, Rendered
 
 
 class Event(StrEnum):
-    """What is announced. The subject is an alert, an app for a storm, a proposal for the rest."""
+    """What is announced. The subject is an alert (of a storm, the one that it is told under), or a proposal."""
 
     ALERT_CRITICAL = "alert_critical"
     ALERT_UPDATE = "alert_update"
@@ -82,12 +82,12 @@ def announce(
     """Queue the mails of one event and return their ids; called twice, it queues them once.
 
     Args:
-        subject_id: the alert's id, the app's for a storm, or the proposal's.
-        number: tells updates of one alert apart, and storms of one app.
+        subject_id: the alert's id, or the proposal's.
+        number: tells updates of one alert apart.
 
     Raises:
         UnknownEventError: there is no such event.
-        MissingSubjectError: there is no such alert, app or proposal.
+        MissingSubjectError: there is no such alert or proposal.
     """
     try:
         known = Event(event)
@@ -95,15 +95,12 @@ def announce(
         raise UnknownEventError(f"{event!r} is not announced; these are: {', '.join(Event)}") from None
     if known in ABOUT_PROPOSAL:
         return _proposal(session, subject_id, known, now=now, settings=settings, parent=parent)
-    if known is Event.STORM:
-        app = session.get(App, subject_id)
-        if app is None:
-            raise MissingSubjectError(f"there is no app {subject_id}")
-        return alert_mails.storm(session, app, number=number, now=now, settings=settings, parent=parent)
     alert = session.get(MonitoringAlert, subject_id, with_for_update=True)
     if alert is None:
         raise MissingSubjectError(f"there is no alert {subject_id}")
     app = session.get_one(App, alert.app_id)
+    if known is Event.STORM:
+        return alert_mails.storm(session, app, alert, now=now, settings=settings, parent=parent)
     if known is Event.ALERT_CRITICAL:
         return alert_mails.fired(session, app, alert, now=now, settings=settings, parent=parent)
     if known is Event.ALERT_UPDATE:

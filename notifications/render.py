@@ -24,6 +24,7 @@ from notifications.wording import count, duration, figure
 Tone = Literal["alarm", "warn", "good", "info"]
 
 SHOWN = 10
+STORM_SHOWN = 50
 """Items of one section that are listed; the rest are counted."""
 TRACES_SHOWN = 3
 
@@ -96,7 +97,11 @@ def resolved(view: EventView, *, base_subject: str | None = None) -> Rendered:
         preheader=f"Resolved after {length}.",
         occasion="resolved",
         view=view,
-        heading=f"Resolved: {wording.label(alert.metric)} is back to normal",
+        heading=(
+            f"Resolved: all {view.others + 1} are back to normal"
+            if view.others
+            else f"Resolved: {wording.label(alert.metric)} is back to normal"
+        ),
         lasted=(
             f"It lasted {length}, from {wording.moment(alert.since, view.site.zone)} "
             f"to {wording.clock(alert.resolved_at or view.now, view.site.zone)}."
@@ -203,22 +208,28 @@ def hourly(view: HourlyView) -> Rendered:
 
 
 def storm(view: StormView) -> Rendered:
-    """Return the one mail that stands for many critical alerts. The view must not be empty."""
+    """Return the one mail that stands for several critical alerts, or for a storm of them. The view is not empty."""
     number = count(len(view.alerts), "critical alert")
     metrics = sorted({wording.label(alert.metric) for alert in view.alerts})
     said = ", ".join(metrics[:4]) + (f" and {len(metrics) - 4} more" if len(metrics) > 4 else "")
-    length = duration(view.end - view.start)
+    length = duration(max(view.end - view.start, timedelta(minutes=1)))
+    heading = f"{number} in {length}" if view.storm else f"{number} together"
     return typeset(
         "storm",
         view.site,
-        subject=subject_of(view.site, f"storm: {number} in {length}"),
+        subject=subject_of(view.site, f"storm: {heading}" if view.storm else f"critical: {heading}: {said}"),
         preheader=f"{number}: {said}",
-        occasion="alert storm",
+        occasion="alert storm" if view.storm else "critical alerts",
         view=view,
-        heading=f"{number} in {length}",
+        heading=heading,
         lead=f"So many at once usually have one cause. Concerned: {said}. One mail stands for all of them.",
-        next_up="Each alert is being investigated by itself. Further ones are folded in until it is calmer.",
-        shown=SHOWN,
+        next_up="Each alert is being investigated by itself. "
+        + (
+            "Further ones are folded in until it is calmer; the roll-up lists them. You hear again when all are over."
+            if view.storm
+            else "You hear again when a decision is needed, when it gets much worse, and when all are over."
+        ),
+        shown=STORM_SHOWN,
         saw=phrases.saw,
         state_of=phrases.state_of(view.site),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
@@ -63,7 +63,8 @@ def _tell(
         select(MonitoringAlert)
         .where(
             MonitoringAlert.app_id == app.id,
-            MonitoringAlert.severity == Severity.HIGH,
+            # A critical alert that came during a storm had no mail of its own.
+            or_(MonitoringAlert.severity == Severity.HIGH, MonitoringAlert.group_id != MonitoringAlert.id),
             MonitoringAlert.emailed_at.is_(None),
             MonitoringAlert.silenced.is_(False),
             MonitoringAlert.fired_at < end,

@@ -233,18 +233,22 @@ class EventView:
     impact: ImpactView | None = None
     before: float | None = None
     """The alert's value as it was told last."""
+    others: int = 0
+    """Alerts that were told together with this one."""
     next_up: str | None = None
     """What the system does next, in words."""
 
 
 @dataclass(frozen=True)
 class StormView:
-    """More critical alerts than anybody reads one by one."""
+    """Critical alerts that came together, or more of them than anybody reads one by one."""
 
     site: Site
     start: datetime
     end: datetime
     alerts: tuple[AlertView, ...]
+    storm: bool = True
+    """Whether those to come are folded in as well."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from agents.alert_groups import Valve
 from agents.alert_life import Health, Timing
 from agents.alerting import Book, Evidence, Finding, Moved, unknown
 from agents.monitoring.history import LOOK_BACK, History, Interval
@@ -194,9 +195,10 @@ def _look(
         if fingerprint not in seen_now:
             lost = unknown(row.kind, row.metric)
             book.move(lost, now=now, evidence=Evidence)
+    valve = book.tell(Valve.from_json(mark.state.get("valve", {})), now=now)
     checked.moved = book.moved
     mark.at = max(mark.at, now)
-    mark.state = {"up_since": up_since.isoformat()}
+    mark.state = {"up_since": up_since.isoformat(), "valve": valve.as_json()}
 
 
 def judged_ends(last_check: datetime | None, now: datetime, width: timedelta) -> list[datetime]:

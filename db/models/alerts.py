@@ -40,6 +40,8 @@ class MonitoringAlert(Base):
     run_ids: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     flapping: Mapped[bool] = mapped_column(server_default=text("false"))
     silenced: Mapped[bool] = mapped_column(server_default=text("false"))
+    group_id: Mapped[int | None] = mapped_column(ForeignKey("monitoring_alerts.id", ondelete="SET NULL"), index=True)
+    """The alert under which it was told, where one mail told of several; its own id where it is that alert."""
     tracker: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     """The state machine's own memory (since when, flips, hold)."""
     opened_at: Mapped[datetime]

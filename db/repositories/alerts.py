@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -36,14 +36,15 @@ def open_of(session: Session, app_id: int) -> dict[str, MonitoringAlert]:
 def open_once(session: Session, values: Mapping[str, Any]) -> MonitoringAlert | None:
     """Open an alert, or return None where an open one has this fingerprint.
 
-    The partial unique key (app_id, fingerprint) where state is open makes a second insert a no-op in the database.
+    The partial unique key (app_id, fingerprint) where state is open makes a second insert a no-op in the database. Its
+    condition is written out: as a parameter it would match the index only until the statement gets a generic plan.
     """
     statement = (
         insert(MonitoringAlert)
         .values(**values)
         .on_conflict_do_nothing(
             index_elements=[MonitoringAlert.app_id, MonitoringAlert.fingerprint],
-            index_where=MonitoringAlert.state != AlertState.RESOLVED,
+            index_where=text(f"state <> '{AlertState.RESOLVED}'"),
         )
         .returning(MonitoringAlert)
     )
@@ -72,6 +73,27 @@ def alarmed_since(session: Session, app_id: int, *, since: datetime) -> list[tup
         or_(MonitoringAlert.resolved_at.is_(None), MonitoringAlert.resolved_at >= since),
     )
     return [(row.metric, row.window_start, row.resolved_at) for row in session.execute(statement)]
+
+
+def told_with(session: Session, lead_id: int) -> list[MonitoringAlert]:
+    """Return the alerts that the mail about this one tells of, itself among them, in the order in which they fired."""
+    return list(
+        session.scalars(
+            select(MonitoringAlert)
+            .where(or_(MonitoringAlert.id == lead_id, MonitoringAlert.group_id == lead_id))
+            .order_by(MonitoringAlert.fired_at, MonitoringAlert.id)
+        )
+    )
+
+
+def group_goes_on(session: Session, lead_id: int) -> bool:
+    """Tell whether one of the alerts that were told together is still open."""
+    session.flush()
+    statement = select(MonitoringAlert.id).where(
+        or_(MonitoringAlert.id == lead_id, MonitoringAlert.group_id == lead_id),
+        MonitoringAlert.state.in_(OPEN_ALERTS),
+    )
+    return session.scalars(statement.limit(1)).first() is not None
 
 
 def add_event(

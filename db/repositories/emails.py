@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import select
@@ -81,12 +81,12 @@ def queue_once(
     return email_id
 
 
-def told(session: Session, *, alert_id: int, kind: str) -> list[Email]:
-    """Return the mails of this kind about an alert that reached somebody, or still may."""
+def told(session: Session, *, alert_id: int, kinds: Collection[str]) -> list[Email]:
+    """Return the mails of these kinds about an alert that reached somebody, or still may."""
     return list(
         session.scalars(
             select(Email)
-            .where(Email.alert_id == alert_id, Email.kind == kind, Email.state != EmailState.FAILED)
+            .where(Email.alert_id == alert_id, Email.kind.in_(kinds), Email.state != EmailState.FAILED)
             .order_by(Email.id)
         )
     )

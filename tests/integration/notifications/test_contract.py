@@ -102,7 +102,7 @@ def every_kind(sessions: Factory, *, notify: list[str]) -> None:
         waiting = session.scalars(text("SELECT id FROM improvement_proposals ORDER BY id LIMIT 1")).one()
     tell(sessions, "alert_critical", ids[0])
     tell(sessions, "alert_update", ids[0], number=2)
-    tell(sessions, "storm", app_id)
+    tell(sessions, "storm", ids[0])
     for event in ("approval_needed", "proposal_blocked", "rolled_back", "implemented"):
         tell(sessions, event, waiting)
     with sessions.begin() as session:
