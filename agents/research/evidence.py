@@ -36,6 +36,15 @@ class CauseRecord(Record):
     onset: datetime | None = None
     onset_low: datetime | None = None
     onset_high: datetime | None = None
+    rate_since: float | None = None
+    """Share of these runs that failed from the onset on, 0–1: `precision` counts from the window's start."""
+
+    @property
+    def began(self) -> tuple[datetime, datetime, datetime] | None:
+        """The onset with its interval as (middle, low, high), or None where it is not known."""
+        if self.onset is None or self.onset_low is None or self.onset_high is None:
+            return None
+        return self.onset, self.onset_low, self.onset_high
 
     @property
     def words(self) -> str:

@@ -156,7 +156,7 @@ def raise_bound(situation: Situation) -> list[Hypothesis]:
         elif isinstance(value, bool) or not isinstance(value, int | float):
             reason = f"{key} is {value!r}, not a number"
         else:
-            to = _raised(value, rule, share * situation.cause.precision)
+            to = _raised(value, rule, share * (situation.cause.rate_since or situation.cause.precision))
             reason = f"{key} is at its maximum of {value} already" if to is None else None
         if reason is not None or to is None:
             title = f"Raise {key}"

@@ -95,6 +95,7 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
             worse="higher",
         )
     records = [_cause_record(f"cause-{n}", cause, subject) for n, cause in enumerate(causes, 1)]
+    records = [_since(record, laid_out, failed, judged) for record in records]
     evidence = Evidence(
         alert_id=subject.alert_id,
         app=subject.app,
@@ -139,6 +140,18 @@ def _cause_record(name: str, cause: Cause, subject: Subject) -> CauseRecord:
         onset_low=_moment(low),
         onset_high=_moment(high),
     )
+
+
+def _since(
+    record: CauseRecord, laid_out: Sample, failed: np.ndarray[Any, Any], judged: np.ndarray[Any, Any]
+) -> CauseRecord:
+    """Add how often the cause's runs fail since it began. A window that is seconds old is healthy in part."""
+    if record.onset is None:
+        return record
+    after = laid_out.bad & judged & laid_out.mask(record.conditions) & (laid_out.started >= record.onset.timestamp())
+    if after.sum() < MIN_FAILURES:
+        return record
+    return record.model_copy(update={"rate_since": round(float(failed[after].mean()), 4)})
 
 
 def _in_terms_of_config(

@@ -95,7 +95,7 @@ def _fields(
     sample: Sample,
     summary: str,
 ) -> dict[str, Any]:
-    promise = predict(sample, cause.conditions, idea.kind)
+    promise = predict(sample, cause.conditions, idea.kind, began=cause.began)
     likely, cautious = EFFORT_HOURS[idea.kind]
     return {
         "app_id": subject.app_id,

@@ -52,6 +52,11 @@ class Sample:
         return np.asarray(self.values > limit)
 
     @cached_property
+    def started(self) -> NDArray[np.float64]:
+        """When each run started, seconds since the epoch, shape (N,)."""
+        return np.array([run.start_time.timestamp() for run in self.runs], dtype=np.float64)
+
+    @cached_property
     def columns(self) -> dict[str, list[str | None]]:
         """Attributes that may explain something, the most complete first: values by run."""
         seen: Counter[str] = Counter()

@@ -20,7 +20,8 @@ def root_cause(cause: CauseRecord, evidence: Evidence) -> str:
         f"that is {cause.explained:.0%} of all excess failures."
     ]
     if cause.onset is not None:
-        sentences.append(f"It began about {cause.onset:%Y-%m-%d %H:%M:%S} UTC.")
+        since = "" if cause.rate_since is None else f"; since then {cause.rate_since:.0%} of them {verb}"
+        sentences.append(f"It began about {cause.onset:%Y-%m-%d %H:%M:%S} UTC{since}.")
     if evidence.errors and evidence.errors[0].share >= 0.3:
         top = evidence.errors[0]
         sentences.append(f"{top.share:.0%} of these failures are {top.kind or top.template!r}.")
