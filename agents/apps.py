@@ -25,6 +25,7 @@ ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 DAY_MS = 86_400_000
 CONFIG_KEYS = 500
 CONFIG_CHARS = 10_000
+OBJECTIVES = 50
 CONFIG_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 Scalar = str | int | float | bool
@@ -71,6 +72,23 @@ class AppFields(BaseModel):
             raise ValueError(f"{timezone!r} is no time zone, such as Europe/Berlin")
         return timezone
 
+    @field_validator("objectives")
+    @classmethod
+    def _objectives(cls, objectives: dict[str, Any] | None) -> dict[str, Any] | None:
+        if len(objectives or {}) > OBJECTIVES:
+            raise ValueError(f"{OBJECTIVES} objectives are the limit")
+        for metric, stated in (objectives or {}).items():
+            if not CONFIG_KEY.fullmatch(metric):
+                raise ValueError(f"{metric[:80]!r} is no metric, such as error_rate or a feedback key")
+            if stated is None:
+                continue  # taken back
+            seconds = metric == "latency_p95"
+            good = isinstance(stated, int | float) and not isinstance(stated, bool)
+            if not good or not 0 < stated < (DAY_MS / 1000 if seconds else 1):
+                right = "seconds, such as 2.5" if seconds else "a share between 0 and 1, such as 0.02"
+                raise ValueError(f"{metric} is the worst value that is still fine: {right}; got {str(stated)[:80]}")
+        return objectives
+
     @field_validator("target")
     @classmethod
     def _target(cls, target: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -108,6 +126,8 @@ def add_app(session: Session, name: str, fields: Mapping[str, Any], config: Mapp
     checked = check_fields({"project": name, **fields})
     if "sla_ms" not in checked:
         raise InvalidAppError("sla_ms is needed: how many milliseconds an answer may take, such as 2000")
+    if "objectives" in checked:
+        checked["objectives"] = {metric: worst for metric, worst in checked["objectives"].items() if worst is not None}
     return apps.add(session, name=name, by=by, config=check_config(config), **checked)
 
 
@@ -117,6 +137,7 @@ def change_app(
     """Set fields and configuration keys and return the names of those that changed.
 
     Args:
+        fields: objectives that are not named stay; None takes one back.
         config: values by dotted key; None removes the key.
 
     Raises:
@@ -124,6 +145,9 @@ def change_app(
         NotFoundError: there is no such app.
     """
     checked, values = check_fields(fields), check_config(config, removable=True)
+    if "objectives" in checked:
+        stated = {**apps.locked(session, name).objectives, **checked["objectives"]}
+        checked["objectives"] = {metric: worst for metric, worst in stated.items() if worst is not None}
     changed = apps.change(session, name, checked, by=by)
     return changed + [f"config.{key}" for key in apps.configure(session, name, values, by=by)]
 
@@ -168,6 +192,8 @@ def check_config(config: Mapping[str, Any], *, removable: bool = False) -> dict[
 def parse_assignments(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return fields and configuration keys of `sla_ms=800`, `notify=a@x,b@x`, `config.prompt.a="v13"`.
 
+    `objectives.error_rate=0.05` states one objective; the others stay.
+
     A value is JSON where it can be read as JSON, else the text as it stands.
 
     Raises:
@@ -175,6 +201,7 @@ def parse_assignments(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[
     """
     fields: dict[str, Any] = {}
     config: dict[str, Any] = {}
+    objectives: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         if not sign or not key:
@@ -185,8 +212,12 @@ def parse_assignments(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[
             value = text
         if key.startswith("config."):
             config[key.removeprefix("config.")] = value
+        elif key.startswith("objectives."):
+            objectives[key.removeprefix("objectives.")] = value
         elif key == "notify" and isinstance(value, str):
             fields[key] = [address.strip() for address in value.split(",") if address.strip()]
         else:
             fields[key] = value
+    if objectives:
+        fields["objectives"] = {**fields.get("objectives", {}), **objectives}
     return fields, config

@@ -86,7 +86,13 @@ References = Callable[[int], Sequence[RateReference]]
 
 
 def judge_rate(
-    failures: Sequence[int], runs: Sequence[int], references: References, *, least_effect: float, alpha: float = ALPHA
+    failures: Sequence[int],
+    runs: Sequence[int],
+    references: References,
+    *,
+    least_effect: float,
+    fine_until: float = 0.0,
+    alpha: float = ALPHA,
 ) -> Judgement:
     """Judge a rate of failures.
 
@@ -94,7 +100,17 @@ def judge_rate(
         failures, runs: of the latest buckets, oldest first, at most WINDOWS of them; empty buckets are zeros.
         references: by window length; no reference at all is no judgement.
         least_effect: difference of rates that matters, a fraction in (0, 1).
+        fine_until: a failure rate that somebody declared to be fine, however unusual it is.
     """
+
+    def threshold(usual: float) -> float:
+        return max(usual + max(least_effect, RELATIVE_EFFECT * usual), fine_until)
+
+    def recovered(rate: float, known: Sequence[RateReference]) -> bool:
+        """Tell whether the rate is back, measured at the most forgiving reference: the one that decided to fire."""
+        usual = max(ref.rate for ref in known)
+        return rate < usual + RECOVERY * (threshold(usual) - usual)
+
     k_sums = np.cumsum(list(failures)[::-1])
     n_sums = np.cumsum(list(runs)[::-1])
     if n_sums.size == 0 or n_sums[-1] == 0:
@@ -105,7 +121,7 @@ def judge_rate(
         if k < LEAST_FAILURES or (window > 1 and n == n_sums[window - 2]):
             continue
         known = references(window)
-        if not known or k / n < max(_threshold(ref.rate, least_effect) for ref in known):
+        if not known or k / n < max(threshold(ref.rate) for ref in known):
             continue
         p, ref = max(((excess_p(k, n, ref), ref) for ref in known), key=lambda pair: pair[0])
         if worst is None or p < (worst.p or 0.0):
@@ -115,7 +131,7 @@ def judge_rate(
         for window in range(1, worst.window):
             k, n = int(k_sums[window - 1]), int(n_sums[window - 1])
             # The latest runs are well again, and too many for that to be luck: what is bad lies behind us.
-            if n and _recovered(k / n, references(window), least_effect) and bdtr(k, n, bad_rate) <= 0.01:
+            if n and recovered(k / n, references(window)) and bdtr(k, n, bad_rate) <= 0.01:
                 return _told("good", k, n, window=window, ref=references(window)[0])
         return worst
     settled = int(np.argmax(n_sums >= SETTLED_RUNS)) + 1 if n_sums[-1] >= SETTLED_RUNS else n_sums.size
@@ -123,18 +139,8 @@ def judge_rate(
     known = references(settled)
     if not known:
         return UNKNOWN
-    health: HealthWord = "good" if _recovered(k / n, known, least_effect) else "between"
+    health: HealthWord = "good" if recovered(k / n, known) else "between"
     return _told(health, k, n, window=settled, ref=known[0])
-
-
-def _threshold(usual: float, least_effect: float) -> float:
-    return usual + max(least_effect, RELATIVE_EFFECT * usual)
-
-
-def _recovered(rate: float, known: Sequence[RateReference], least_effect: float) -> bool:
-    """Tell whether the rate is back, measured at the most forgiving reference: the one that decided to fire."""
-    usual = max(ref.rate for ref in known)
-    return rate < usual + RECOVERY * (_threshold(usual, least_effect) - usual)
 
 
 def _told(health: HealthWord, k: int, n: int, *, window: int, ref: RateReference, p: float | None = None) -> Judgement:
@@ -170,7 +176,12 @@ def level_reference(levels: Sequence[float]) -> LevelReference | None:
 
 
 def judge_level(
-    windows: Sequence[LogHistogram], references: Sequence[LevelReference], *, q: float = 0.95, alpha: float = ALPHA
+    windows: Sequence[LogHistogram],
+    references: Sequence[LevelReference],
+    *,
+    q: float = 0.95,
+    fine_until: float = 0.0,
+    alpha: float = ALPHA,
 ) -> Judgement:
     """Judge a high quantile of latency.
 
@@ -179,6 +190,7 @@ def judge_level(
 
     Args:
         windows: histograms of the latest buckets, oldest first.
+        fine_until: a level in seconds that somebody declared to be fine, however unusual it is.
     """
     if not references:
         return UNKNOWN
@@ -186,6 +198,7 @@ def judge_level(
     good: Judgement | None = None
     worst: Judgement | None = None
     usual = max(references, key=lambda ref: ref.threshold)
+    threshold = max(usual.threshold, fine_until)
     for window, part in enumerate(list(windows)[::-1], start=1):
         merged = LogHistogram.merged([merged.as_json(), part.as_json()])
         runs = merged.total
@@ -195,13 +208,13 @@ def judge_level(
         beyond = merged.above(1.25 * usual.usual)
         p = excess_p(beyond, runs, RateReference(rate=1 - q, spread=0.02, weight=1e6, runs=runs))
         told = Judgement(
-            "bad", level, usual.usual, usual.usual * float(np.exp(-LEVEL_BAND * usual.spread)), usual.threshold, p,
+            "bad", level, usual.usual, usual.usual * float(np.exp(-LEVEL_BAND * usual.spread)), threshold, p,
             beyond, runs, window, level / usual.usual - 1,
         )  # fmt: skip
-        back = usual.usual + RECOVERY * (usual.threshold - usual.usual)
+        back = usual.usual + RECOVERY * (threshold - usual.usual)
         if good is None:
             good = Judgement(**{**told.__dict__, "health": "good" if level < back else "between"})
-        if window >= LEVEL_WINDOWS and level > usual.threshold and p <= alpha and (worst is None or p < (worst.p or 0)):
+        if window >= LEVEL_WINDOWS and level > threshold and p <= alpha and (worst is None or p < (worst.p or 0)):
             worst = told
     if good is None:
         return UNKNOWN

@@ -11,7 +11,7 @@ import typer
 
 from cli.actor import actor
 from cli.hints import command
-from cli.output import JsonFlag, err, fail, print_json, print_table
+from cli.output import JsonFlag, bar, err, fail, print_json, print_table
 from core.states import AlertState, Severity
 
 app = typer.Typer(help="What is wrong: list, show, acknowledge, silence, explain.", no_args_is_help=True)
@@ -152,6 +152,50 @@ def explain(alert_id: int, as_json: JsonFlag = False) -> None:
     )
     if alert.proposals:
         err.print(f"What may help: {command('proposals', 'show', str(alert.proposals[0]))}", markup=False)
+
+
+@app.command()
+def replay(
+    app_name: Annotated[str | None, typer.Argument(metavar="[APP]", help="Needed where there are several.")] = None,
+    *,
+    changes: Annotated[list[str], typer.Option("--set", help="sla_ms=800, objectives.error_rate=0.05; repeatable.")],
+    since: Annotated[str, typer.Option(help="How far back: 12h, 7d.")] = "7d",
+    as_json: JsonFlag = False,
+) -> None:
+    """Show which alerts a change of the SLA or of an objective would have raised and spared. Changes nothing.
+
+    Example: metamon alerts replay fa-ai --since 7d --set objectives.error_rate=0.05
+    """
+    from agents.apps import parse_assignments
+    from agents.monitoring.check import Cadence
+    from agents.monitoring.replay import compare
+    from core.clock import utc_now
+    from core.settings import settings
+    from db.queries.apps import only_app
+    from db.session import session_factory
+
+    fields, keys = parse_assignments(changes)
+    if keys:
+        fail("the app's own configuration changes no alert; --set takes sla_ms and objectives.METRIC", code=2)
+    now = utc_now()
+    pace = Cadence.of(sweep=settings().sweep_period, bucket=settings().bucket_width, demo=settings().demo)
+    with session_factory()() as session, bar("Judging the past again") as advance:
+        name = only_app(session, app_name)
+        told = compare(session, name, fields, since=now - length(since), until=now, cadence=pace, progress=advance)
+    if as_json:
+        print_json({"app": name, "since": now - length(since), "until": now, **told.as_json()})
+        return
+    verdicts = [("spared", each) for each in told.spared] + [("new", each) for each in told.raised]
+    verdicts += [("stays", each) for each in told.after if each not in told.raised]
+    print_table(
+        ["", "SEVERITY", "WHAT", "FIRED", "RESOLVED"],
+        [[word, e.severity.value, e.title, e.fired_at, e.resolved_at] for word, e in verdicts],
+        empty="No alert, neither as it is nor with the change.",
+    )
+    err.print(
+        f"As it is: {len(told.before)}. With the change: {len(told.after)}, "
+        f"{len(told.spared)} spared and {len(told.raised)} new."
+    )
 
 
 @app.command()

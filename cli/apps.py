@@ -111,7 +111,7 @@ def show(name: str, as_json: JsonFlag = False) -> None:
 def set_(
     name: str,
     assignments: Annotated[
-        list[str] | None, typer.Argument(help="sla_ms=800 config.prompt.a=v13 enabled=false")
+        list[str] | None, typer.Argument(help="sla_ms=800 objectives.error_rate=0.02 config.prompt.a=v13")
     ] = None,
     *,
     config: Config = None,
@@ -119,7 +119,10 @@ def set_(
     target: Target = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Set fields and configuration keys; `config.KEY=null` removes a key. Every change is in the audit log.
+    """Set fields, objectives and configuration keys; `config.KEY=null` removes a key. Every change is in the audit log.
+
+    An objective is the worst value that is still fine: `objectives.error_rate=0.02`, `objectives.fact_accuracy=0.9`,
+    `objectives.latency_p95=2.5` (seconds). Try one first: metamon alerts replay fa-ai --set objectives.error_rate=0.02
 
     Example: metamon apps set fa-ai sla_ms=800 config.retrieval.k=6
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, NoReturn
 
@@ -43,6 +44,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
         # Text from a trace or a model is shown, never interpreted as markup.
         table.add_row(*(cell if hasattr(cell, "__rich__") else _plain(cell) for cell in row))
     out.print(table)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[float], None]]:
+    """Show on stderr how far long work is; yields a function that takes the share that is done. Silent in a pipe."""
+    from rich.progress import Progress
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _plain(value: Any) -> Any:

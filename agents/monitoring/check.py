@@ -226,7 +226,7 @@ def _up_since(mark: Watermark, last_check: datetime | None, now: datetime, caden
 def load_history(session: Session, app_id: int, *, first_end: datetime, now: datetime, width: timedelta) -> History:
     """Return the past that judgements from `first_end` until `now` compare with."""
     first_window = floor_time(first_end, width) - WINDOWS * width
-    since = floor_time(first_window, HOUR)
+    since = floor_time(min(first_window, first_end - HOUR), HOUR)
     recent = buckets.recent(session, app_id, since=since, latency_since=first_window)
     hours = buckets.hours(session, app_id, since=since - LOOK_BACK, until=since)
     recent = [part for part in recent if part.start <= now]

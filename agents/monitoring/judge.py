@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,10 +17,12 @@ from agents.monitoring.metrics import (
     SLA,
     VOLUME,
     RateMetric,
+    fine_latency,
     quality,
     quality_keys,
     with_objective,
 )
+from analysis.burn import RULES, Burn, judge_burn
 from analysis.histogram import LogHistogram
 from analysis.judgement import (
     UNKNOWN,
@@ -100,37 +102,81 @@ class Bench:
             return self._rate_refs[key]
 
         seen = judge_rate(
-            [k for k, _ in counted], [n for _, n in counted], references, least_effect=metric.least_effect
+            [k for k, _ in counted],
+            [n for _, n in counted],
+            references,
+            least_effect=metric.least_effect,
+            fine_until=metric.budget or 0.0,
         )
+        burn = judge_burn(lambda n: self._counted(metric, end, n), metric.budget) if metric.budget else None
         finding = Finding(kind=metric.kind, metric=metric.name, reading=Reading(Health(seen.health)))
         if seen.health != "bad":
-            return _plain(finding, metric.value(seen.observed))
+            if burn is not None and burn.fast is not None:
+                return self._burning(metric, burn, burn.fast, end)
+            worse = burn is not None and burn.health == "between" and seen.health == "good"
+            finding = replace(finding, reading=Reading(Health.BETWEEN)) if worse else finding
+            return replace(finding, observed=metric.value(seen.observed))
         start, span, bad_for = self._onset(finding, seen, end)
         low, high = metric.value(seen.low), metric.value(seen.high)
+        reasons = severity.rate_reasons(metric, seen, span=span)
+        level = severity.of_rate(metric, seen)
+        if burn is not None and burn.fast is not None and metric.budget is not None:
+            reasons.append(severity.burn_reason(burn, RULES[burn.fast], metric.budget, width=self.width))
+            level = max(level, severity.of_burn(burn.fast), key=lambda each: each.rank)
         return Finding(
             kind=metric.kind,
             metric=metric.name,
-            reading=Reading(Health.BAD, severity.of_rate(metric, seen), seen.effect, bad_for),
+            reading=Reading(Health.BAD, level, seen.effect, bad_for),
             title=severity.rate_title(metric, seen),
             observed=metric.value(seen.observed),
             expected=metric.value(seen.expected),
             low=high if metric.success else low,
             high=low if metric.success else high,
             p=seen.p,
-            reasons=tuple(severity.rate_reasons(metric, seen, span=span)),
+            reasons=tuple(reasons),
             window_start=start,
             window_end=end,
         )
+
+    def _burning(self, metric: RateMetric, burn: Burn, fast: int, end: datetime) -> Finding:
+        """Return the finding of a budget that burns although the rate is nothing unusual."""
+        rule, budget = RULES[fast], metric.budget or 0.0
+        start = self._start(end, rule.short)
+        before = self.pending_since(f"{metric.kind.value}:{metric.name}")
+        began = start if before is None else min(start, before)
+        return Finding(
+            kind=metric.kind,
+            metric=metric.name,
+            reading=Reading(Health.BAD, severity.of_burn(fast), burn.short_rate / budget, end - began),
+            title=severity.burn_title(metric, burn, budget),
+            observed=metric.value(burn.short_rate),
+            expected=metric.value(budget),
+            reasons=(severity.burn_reason(burn, rule, budget, width=self.width),),
+            window_start=start,
+            window_end=end,
+        )
+
+    def _counted(self, metric: RateMetric, end: datetime, buckets: int) -> tuple[int, int]:
+        """Return (failures, runs) of the latest so many buckets; what is rolled up counts by the hour."""
+        since = self._start(end, buckets)
+        parts = [part for part in self.history.recent if since <= part.start < end]
+        parts += [hour for hour in self.history.hours if since <= hour.start]
+        counts = [metric.counted(part) for part in parts]
+        return sum(k for k, _ in counts), sum(n for _, n in counts)
 
     def latency(self, end: datetime) -> Finding:
         """Judge the 95th percentile of latency at the moment `end`."""
         if self._level_refs is None:
             before = self._start(self.first_end, WINDOWS)
             self._level_refs = self.history.level_references(LATENCY_P95, before=before, at=self.first_end)
-        seen = judge_level([LogHistogram.from_json(part.latency) for part in self.latest(end)], self._level_refs)
+        seen = judge_level(
+            [LogHistogram.from_json(part.latency) for part in self.latest(end)],
+            self._level_refs,
+            fine_until=fine_latency(self.objectives),
+        )
         finding = Finding(kind=AlertKind.ANOMALY, metric=LATENCY_P95, reading=Reading(Health(seen.health)))
         if seen.health != "bad":
-            return _plain(finding, seen.observed)
+            return replace(finding, observed=seen.observed)
         start, span, bad_for = self._onset(finding, seen, end)
         return Finding(
             kind=AlertKind.ANOMALY,
@@ -170,9 +216,7 @@ class Bench:
             usual_per_s=self.history.usual_volumes(VOLUME, before=min(start, silent_since), at=now),
         )
         if seen == UNKNOWN or seen.health != "bad":
-            return _plain(
-                Finding(kind=finding.kind, metric=VOLUME, reading=Reading(Health(seen.health))), seen.observed
-            )
+            return replace(finding, reading=Reading(Health(seen.health)), observed=seen.observed)
         bad_since = min(silent_since, start) if seen.runs else silent_since
         return Finding(
             kind=AlertKind.NO_DATA,
@@ -207,7 +251,3 @@ class Bench:
         if before is not None and before < began <= earliest + self.width / 5:
             began = before
         return began, span, min(found.end, end) - began
-
-
-def _plain(finding: Finding, observed: float | None) -> Finding:
-    return Finding(kind=finding.kind, metric=finding.metric, reading=finding.reading, observed=observed)

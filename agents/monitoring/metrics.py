@@ -37,6 +37,8 @@ class RateMetric:
     """Whether the metric's value is the share that did NOT fail."""
     default_limit: float | None = None
     """Failure rate to judge by as long as nothing has been learnt; None: wait."""
+    budget: float | None = None
+    """Share of the runs that may fail by the app's own objective; None where it states none."""
 
     def value(self, failure_rate: float | None) -> float | None:
         """Return the metric's own value at a failure rate."""
@@ -93,15 +95,28 @@ def quality(key: str) -> RateMetric:
 
 
 def with_objective(metric: RateMetric, objectives: Mapping[str, Any]) -> RateMetric:
-    """Return the metric judged by the app's own objective as long as nothing has been learnt of it.
+    """Return the metric judged by the app's own objective, where it states one.
+
+    Up to the objective nothing is an alert, however unusual. Beyond it the usual rules hold, and a budget that burns
+    fast is an alert however usual. As long as nothing has been learnt the objective is the limit.
 
     Args:
         objectives: `{"error_rate": 0.02, "fact_accuracy": 0.9}`: the worst value that is still fine.
     """
-    stated = objectives.get(metric.name)
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 1:
+    stated = _number(objectives.get(metric.name))
+    if stated is None or not 0 < stated < 1:
         return metric
-    return replace(metric, default_limit=1 - stated if metric.success else float(stated))
+    budget = 1 - stated if metric.success else stated
+    return replace(metric, default_limit=budget, budget=budget)
+
+
+def fine_latency(objectives: Mapping[str, Any]) -> float:
+    """Return the 95th percentile in seconds that the app declares to be fine; 0 where it declares none."""
+    return max(_number(objectives.get(LATENCY_P95)) or 0.0, 0.0)
+
+
+def _number(stated: object) -> float | None:
+    return float(stated) if isinstance(stated, int | float) and not isinstance(stated, bool) else None
 
 
 def quality_keys(counts: Iterable[Counts]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from agents.monitoring.metrics import RateMetric
+from analysis.burn import Burn, Rule
 from analysis.judgement import Judgement
 from core.states import Severity
 
@@ -44,6 +45,11 @@ def of_level(seen: Judgement) -> Severity:
     return Severity.MEDIUM if seen.effect >= 1.0 else Severity.LOW
 
 
+def of_burn(fast: int) -> Severity:
+    """Return the severity of a burning budget: the fastest speed is critical, the next high."""
+    return Severity.CRITICAL if fast == 0 else Severity.HIGH
+
+
 def of_silence(seen: Judgement) -> Severity:
     """Return the severity of missing traffic: the more was due, the surer it is an outage."""
     return Severity.CRITICAL if (seen.expected or 0.0) >= 100 else Severity.HIGH
@@ -53,6 +59,21 @@ def rate_title(metric: RateMetric, seen: Judgement) -> str:
     """Return a headline: `Error rate 14.2 % (usually 1.3 %)`."""
     words = metric.words[:1].upper() + metric.words[1:]
     return f"{words} {percent(metric.value(seen.observed))} (usually {percent(metric.value(seen.expected))})"
+
+
+def burn_title(metric: RateMetric, burn: Burn, budget: float) -> str:
+    """Return a headline: `Error rate 21 % (objective 2 %)`."""
+    words = metric.words[:1].upper() + metric.words[1:]
+    return f"{words} {percent(metric.value(burn.short_rate))} (objective {percent(metric.value(budget))})"
+
+
+def burn_reason(burn: Burn, rule: Rule, budget: float, *, width: timedelta) -> str:
+    """Return one sentence: how fast the budget burns in both windows."""
+    return (
+        f"the error budget of {percent(budget)} burns {burn.short_rate / budget:.1f} × too fast over "
+        f"{length(rule.short * width)} and {burn.long_rate / budget:.1f} × over {length(rule.long * width)}; "
+        f"{burn.failures:,} of {burn.runs:,} runs in the short window"
+    )
 
 
 def rate_reasons(metric: RateMetric, seen: Judgement, *, span: timedelta) -> list[str]:

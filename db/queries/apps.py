@@ -55,3 +55,17 @@ def get_app(session: Session, name: str) -> AppRecord:
         names = ", ".join(app.name for app in list_apps(session)) or "none yet"
         raise NotFoundError(f"there is no app {name!r}; there is: {names}")
     return AppRecord.model_validate(row)
+
+
+def only_app(session: Session, name: str | None) -> str:
+    """Return the name of the app that is meant: the one that is named, or the only one.
+
+    Raises:
+        NotFoundError: there is no such app, or none was named and there is not exactly one.
+    """
+    if name is not None:
+        return get_app(session, name).name
+    names = list(session.scalars(select(App.name).order_by(App.name).limit(10)))
+    if len(names) != 1:
+        raise NotFoundError("which app? " + (", ".join(names) if names else "there is none yet: metamon apps add"))
+    return names[0]

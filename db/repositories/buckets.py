@@ -11,8 +11,8 @@ from uuid import UUID
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy import select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import literal, select, text
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from analysis.buckets import aggregate
@@ -235,12 +235,13 @@ def recent(session: Session, app_id: int, *, since: datetime, latency_since: dat
     ]  # fmt: skip
 
 
-def hours(session: Session, app_id: int, *, since: datetime, until: datetime) -> list[Counts]:
-    """Return the complete hours that start in [since, until), oldest first, with p95 instead of histograms."""
+def hours(session: Session, app_id: int, *, since: datetime, until: datetime, histograms: bool = False) -> list[Counts]:
+    """Return the complete hours that start in [since, until), oldest first; p95 alone where no histograms are asked."""
     statement = (
         select(
             MetricHour.hour, MetricHour.runs, MetricHour.finished, MetricHour.errors, MetricHour.sla_met,
             MetricHour.scores, MetricHour.latency_p95, MetricHour.answered,
+            MetricHour.latency if histograms else literal({}, JSONB).label("latency"),
         )
         .where(MetricHour.app_id == app_id, MetricHour.hour >= since, MetricHour.hour < until)
         .order_by(MetricHour.hour)
@@ -248,7 +249,7 @@ def hours(session: Session, app_id: int, *, since: datetime, until: datetime) ->
     return [
         Counts(
             start=row.hour, runs=row.runs, finished=row.finished, errors=row.errors, pending=0, sla_met=row.sla_met,
-            scores=row.scores, latency={}, latency_p95=row.latency_p95, answered=row.answered,
+            scores=row.scores, latency=row.latency, latency_p95=row.latency_p95, answered=row.answered,
         )
         for row in session.execute(statement)
     ]  # fmt: skip

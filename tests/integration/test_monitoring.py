@@ -76,7 +76,7 @@ def live(
     start: datetime,
     seconds: float,
     *,
-    per_second: int = 50,
+    per_second: float = 50,
     seed: int = 2,
     errors: float = 0.01,
     wrong: float = 0.04,
@@ -284,7 +284,7 @@ def test_a_fault_is_found_within_fifteen_seconds(
     assert set(by_metric) - {metric} <= {"sla_compliance"}
     for row in by_metric.values():
         assert f"research:{row.id}" in jobs(demo_world)
-        assert f"announce:alert_critical:{row.id}" in jobs(demo_world)
+        assert f"announce:alert_critical:{row.group_id or row.id}" in jobs(demo_world)
 
 
 def test_errors_are_found_as_errors_and_as_a_broken_sla_that_know_of_each_other(demo_world: World) -> None:
@@ -360,6 +360,37 @@ def test_a_steady_failure_fires_at_the_first_five_minute_sweep(sessions: session
     [errors] = [alert for alert in alerts(world) if alert.metric == "error_rate"]
     assert abs(errors.window_start - NOW - timedelta(seconds=60)) <= timedelta(seconds=30)
     assert "runs failed in 5 min" in errors.reasons[0]
+
+
+def test_up_to_its_objective_a_metric_is_fine_however_unusual(sessions: sessionmaker[Session]) -> None:
+    """The app says that one failure in ten is fine: a rise from one in a hundred to one in twelve pages nobody."""
+    world = make_world(sessions, objectives={"error_rate": 0.10, "sla_compliance": 0.5})
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    world.add(live(NOW, 300, per_second=4, errors=0.08))
+    check(world, NOW + timedelta(minutes=5))
+    assert alerts(world) == []
+    world.add(live(NOW + timedelta(minutes=5), 300, per_second=4, errors=0.3))
+    check(world, NOW + timedelta(minutes=10))
+    assert "error_rate" in {alert.metric for alert in alerts(world)}
+
+
+def test_a_budget_that_burns_is_an_alert_however_usual(sessions: sessionmaker[Session]) -> None:
+    """Always a fifth of errors: history finds that usual, and the app's own promise of one in a hundred does not."""
+    world = make_world(sessions, objectives={"error_rate": 0.01})
+    start = NOW - timedelta(hours=12)
+    world.add(live(start, 12 * 3600, per_second=0.1, errors=0.2))
+    check(world, NOW)
+    [alert] = [alert for alert in alerts(world) if alert.metric == "error_rate"]
+    assert (alert.state, alert.severity) == ("firing", "critical")
+    assert "the error budget of 1 % burns" in alert.reasons[0]
+    assert "over 60 min" in alert.reasons[0]
+    unpromised = make_world(sessions, project="other")
+    unpromised.add(live(start, 12 * 3600, per_second=0.1, errors=0.2))
+    check(unpromised, NOW)
+    assert [
+        alert for alert in alerts(world) if alert.app_id == unpromised.app_id and alert.metric == "error_rate"
+    ] == []
 
 
 def test_a_short_blip_waits_for_a_look_of_its_own_and_is_dropped(sessions: sessionmaker[Session]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from typer.testing import CliRunner
 
 import db.session
-from agents.apps import InvalidAppError, add_app, change_app
+from agents.apps import InvalidAppError, add_app, change_app, check_fields, parse_assignments
 from api import app as api_app
 from api.routes import apps as routes
 from cli.apps import app as cli
@@ -139,3 +139,25 @@ def test_the_api_does_the_same(http: TestClient) -> None:
     assert (changed.json()["enabled"], changed.json()["config"]) == (False, {"k": 6})
     assert http.get("/api/v1/apps/nobody").status_code == 404
     assert [row["name"] for row in http.get("/api/v1/apps").json()["items"]] == ["shop-bot"]
+
+
+def test_objectives_are_stated_one_by_one_and_taken_back(sessions: sessionmaker[Session]) -> None:
+    """`objectives.KEY=VALUE` leaves the others alone, and null takes one back."""
+    with sessions.begin() as session:
+        add_app(session, "shop-bot", {"sla_ms": 800, "objectives": {"error_rate": 0.02}}, {}, by="test")
+    for assignment, stated in (
+        ("objectives.latency_p95=2.5", {"error_rate": 0.02, "latency_p95": 2.5}),
+        ("objectives.error_rate=null", {"latency_p95": 2.5}),
+    ):
+        with sessions.begin() as session:
+            fields, keys = parse_assignments([assignment])
+            assert change_app(session, "shop-bot", fields, keys, by="test") == ["objectives"]
+            assert get_app(session, "shop-bot").objectives == stated
+
+
+@pytest.mark.parametrize("stated", ["2", "0", "-0.1", "high", "true", "NaN"])
+def test_an_objective_that_can_never_be_is_refused(stated: str) -> None:
+    """Silently ignored, it would be believed to work."""
+    fields, _ = parse_assignments([f"objectives.error_rate={stated}"])
+    with pytest.raises(InvalidAppError, match=r"error_rate is the worst value that is still fine: a share"):
+        check_fields(fields)
