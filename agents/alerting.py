@@ -22,7 +22,7 @@ class Finding:
     """One look at one metric, ready to be told.
 
     Attributes:
-        observed, expected, low, high: in the metric's own unit.
+        observed, expected, low, high: in the metric's own unit; so is `back`, where it counts as well again.
         window_start, window_end: of the bad stretch; only read where the reading is bad.
     """
 
@@ -34,6 +34,7 @@ class Finding:
     expected: float | None = None
     low: float | None = None
     high: float | None = None
+    back: float | None = None
     p: float | None = None
     reasons: tuple[str, ...] = ()
     window_start: datetime | None = None
@@ -255,6 +256,7 @@ def _tell(row: MonitoringAlert, finding: Finding) -> None:
     row.expected_low = finding.low
     row.expected_high = finding.high
     row.p_value = finding.p
+    row.recovers_at = finding.back
     row.reasons = list(finding.reasons)
     if finding.window_start is not None:
         row.window_start = min(row.window_start, finding.window_start)

@@ -8,7 +8,7 @@ chance and the metric's own wandering explain, and by more than a least effect: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -65,6 +65,7 @@ class Judgement:
         failures, runs: counts in the window that is reported.
         window: number of buckets in it.
         effect: how far from usual: a difference of rates, or a ratio minus one.
+        back: where it counts as well again, in the unit of what was observed.
     """
 
     health: HealthWord
@@ -77,6 +78,7 @@ class Judgement:
     runs: int = 0
     window: int = 0
     effect: float = 0.0
+    back: float | None = None
 
 
 UNKNOWN = Judgement("unknown")
@@ -108,8 +110,11 @@ def judge_rate(
 
     def recovered(rate: float, known: Sequence[RateReference]) -> bool:
         """Tell whether the rate is back, measured at the most forgiving reference: the one that decided to fire."""
+        return rate < back(known)
+
+    def back(known: Sequence[RateReference]) -> float:
         usual = max(ref.rate for ref in known)
-        return rate < usual + RECOVERY * (threshold(usual) - usual)
+        return usual + RECOVERY * (threshold(usual) - usual)
 
     k_sums = np.cumsum(list(failures)[::-1])
     n_sums = np.cumsum(list(runs)[::-1])
@@ -125,7 +130,7 @@ def judge_rate(
             continue
         p, ref = max(((excess_p(k, n, ref), ref) for ref in known), key=lambda pair: pair[0])
         if worst is None or p < (worst.p or 0.0):
-            worst = _told("bad", k, n, window=window, ref=ref, p=p)
+            worst = replace(_told("bad", k, n, window=window, ref=ref, p=p), back=back(known))
     if worst is not None and worst.p is not None and worst.p <= alpha:
         bad_rate = min(worst.failures / worst.runs, 1 - 1e-9)
         for window in range(1, worst.window):
@@ -199,6 +204,7 @@ def judge_level(
     worst: Judgement | None = None
     usual = max(references, key=lambda ref: ref.threshold)
     threshold = max(usual.threshold, fine_until)
+    back = usual.usual + RECOVERY * (threshold - usual.usual)
     for window, part in enumerate(list(windows)[::-1], start=1):
         merged = LogHistogram.merged([merged.as_json(), part.as_json()])
         runs = merged.total
@@ -209,9 +215,8 @@ def judge_level(
         p = excess_p(beyond, runs, RateReference(rate=1 - q, spread=0.02, weight=1e6, runs=runs))
         told = Judgement(
             "bad", level, usual.usual, usual.usual * float(np.exp(-LEVEL_BAND * usual.spread)), threshold, p,
-            beyond, runs, window, level / usual.usual - 1,
+            beyond, runs, window, level / usual.usual - 1, back,
         )  # fmt: skip
-        back = usual.usual + RECOVERY * (threshold - usual.usual)
         if good is None:
             good = Judgement(**{**told.__dict__, "health": "good" if level < back else "between"})
         if window >= LEVEL_WINDOWS and level > threshold and p <= alpha and (worst is None or p < (worst.p or 0)):
@@ -236,11 +241,25 @@ def judge_silence(
         return UNKNOWN
     usual = min(usual_per_s)
     expected = usual * silent_s
-    if silent_s >= least_s and expected >= SILENCE_EXPECTED:
-        return Judgement("bad", 0.0, expected, None, None, float(np.exp(-min(expected, 700.0))), 0, 0, 0, -1.0)
     due = usual * latest_s
+    if silent_s >= least_s and expected >= SILENCE_EXPECTED:
+        return Judgement(
+            "bad", 0.0, expected, None, None, float(np.exp(-min(expected, 700.0))), 0, 0, 0, -1.0, VOLUME_BACK * due
+        )
     if latest_s >= least_s and due >= COLLAPSE_EXPECTED and latest_runs <= COLLAPSE * due:
-        return Judgement("bad", float(latest_runs), due, None, None, None, 0, latest_runs, 0, latest_runs / due - 1)
+        return Judgement(
+            "bad",
+            float(latest_runs),
+            due,
+            None,
+            None,
+            None,
+            0,
+            latest_runs,
+            0,
+            latest_runs / due - 1,
+            VOLUME_BACK * due,
+        )
     back = latest_runs > 0 and latest_runs >= VOLUME_BACK * due
     ratio = latest_runs / due - 1 if due > 0 else 0.0
     return Judgement("good" if back else "between", float(latest_runs), due, None, None, None, 0, latest_runs, 0, ratio)

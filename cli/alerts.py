@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.actor import actor
 from cli.hints import command
 from cli.output import JsonFlag, bar, err, fail, print_json, print_table
-from core.states import AlertState, Severity
+from core.states import AlertState, JobState, Severity
+
+if TYPE_CHECKING:
+    from db.queries.alerts import AlertDetail
 
 app = typer.Typer(help="What is wrong: list, show, acknowledge, silence, explain.", no_args_is_help=True)
 
@@ -106,6 +109,26 @@ def show(alert_id: int, as_json: JsonFlag = False) -> None:
     )
 
 
+def _outlook(alert: AlertDetail) -> list[str]:
+    """Return what would end it, what mutes it, and what research made of it."""
+    lines = []
+    if alert.state is AlertState.RESOLVED:
+        lines.append(f"over since {alert.resolved_at:%Y-%m-%d %H:%M %Z}" if alert.resolved_at else "over")
+    elif alert.recovers_at is not None and alert.expected is not None:
+        way = "below" if alert.recovers_at > alert.expected else "above"
+        hold = f"{alert.hold_s / 60:.0f} min" if alert.hold_s >= 60 else f"{alert.hold_s:.0f} s"
+        lines.append(f"over when it has stayed {way} {alert.recovers_at:.4g} for {hold}")
+    if alert.muted_by is not None:
+        lines.append(f"muted: alert {alert.muted_by} is its cause and is told instead")
+    elif alert.group_id not in (None, alert.id):
+        lines.append(f"told together with alert {alert.group_id}")
+    if alert.root_cause is not None:
+        lines.append(f"research: {alert.root_cause}")
+    elif alert.research is not None:
+        lines.append("research: nothing stands out" if alert.research is JobState.DONE else "research: under way")
+    return lines
+
+
 @app.command()
 def explain(alert_id: int, as_json: JsonFlag = False) -> None:
     """Explain why an alert was raised: what was seen, what was expected, and the metric around it.
@@ -142,6 +165,9 @@ def explain(alert_id: int, as_json: JsonFlag = False) -> None:
               f"{alert.expected_high:.4g}; seen: {alert.observed:.4g}")  # fmt: skip
     print("  The usual is learnt from the last day and from these hours of the last fortnight; times with an open")
     print("  alert on this metric do not teach it. Both must be surprised before an alert is raised.\n")
+    for line in _outlook(alert):
+        print(f"  {line}")
+    print()
     print_table(
         ["WHEN", alert.metric.upper(), "RUNS", ""],
         [
@@ -196,6 +222,33 @@ def replay(
         f"As it is: {len(told.before)}. With the change: {len(told.after)}, "
         f"{len(told.spared)} spared and {len(told.raised)} new."
     )
+
+
+@app.command("test")
+def drill(
+    app_name: Annotated[str | None, typer.Argument(metavar="[APP]", help="Needed where there are several.")] = None,
+) -> None:
+    """Send a drill to everybody who would be told of a critical alert, and say what the mail server answered.
+
+    Example: metamon alerts test fa-ai
+    """
+    from cli.mail import mail_server, send_now
+    from core.clock import utc_now
+    from core.settings import settings
+    from db.queries.apps import only_app
+    from db.queries.emails import show_mail
+    from db.session import session_factory
+    from notifications.trial import queue_drill
+
+    server, sessions = mail_server(), session_factory()
+    with sessions.begin() as session:
+        name = only_app(session, app_name)
+        ids = queue_drill(session, name, by=actor(), now=utc_now(), settings=settings(), deliver=False)
+        readers = {email_id: show_mail(session, email_id).to for email_id in ids}
+    if not readers:
+        fail(f"nobody would be told: metamon apps set {name} notify=you@example.com", code=4)
+    for email_id, reader in readers.items():
+        send_now(email_id, reader, server)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -10,6 +10,9 @@ from rich.markup import escape
 from cli.actor import actor
 from cli.output import JsonFlag, err, fail, print_json, print_table
 from core.states import EmailState, Severity
+
+if TYPE_CHECKING:
+    from notifications.smtp import Server
 
 app = typer.Typer(help="Every mail: list, show, resend, test; who hears what.", no_args_is_help=True)
 
@@ -194,26 +197,42 @@ def test(to: Annotated[str, typer.Option("--to", help="Whom to write to.")]) -> 
     """
     from core.clock import utc_now
     from core.settings import settings
-    from core.states import EmailState
     from db.session import session_factory
-    from notifications.deliver import deliver
-    from notifications.smtp import PostponedError, parse_server
     from notifications.trial import queue_test
+
+    server = mail_server()
+    with session_factory().begin() as session:
+        email_id = queue_test(session, to, now=utc_now(), settings=settings())
+    send_now(email_id, to, server)
+
+
+def mail_server() -> Server:
+    """Return the mail server, or leave with the way to have one."""
+    from core.settings import settings
+    from notifications.smtp import parse_server
 
     url = settings().smtp_url
     if url is None:
         fail("there is no mail server: set METAMON_SMTP_URL, or start the embedded one with `metamon up`", code=4)
-    server = parse_server(url.get_secret_value())
+    return parse_server(url.get_secret_value())
+
+
+def send_now(email_id: int, to: str, server: Server) -> None:
+    """Send a queued mail now and say what the server answered; leave with code 4 where it did not take it."""
+    from core.clock import utc_now
+    from core.settings import settings
+    from core.states import EmailState
+    from db.queries.emails import show_mail
+    from db.session import session_factory
+    from notifications.deliver import deliver
+    from notifications.smtp import PostponedError
+
     sessions = session_factory()
-    with sessions.begin() as session:
-        email_id = queue_test(session, to, now=utc_now(), settings=settings())
     try:
         state = deliver(sessions, email_id, server=server, sender=settings().mail_from, now=utc_now, last_attempt=True)
     except PostponedError as error:
         fail(f"{server.host}:{server.port}: {error}", code=4)
     if state is not EmailState.SENT:
-        from db.queries.emails import show_mail
-
         with sessions() as session:
             fail(f"mail {email_id} is {state.value}: {show_mail(session, email_id).error}", code=4)
     err.print(f"{server.host}:{server.port} took mail {email_id} to {to}.", markup=False, highlight=False)

@@ -329,6 +329,23 @@ def test(view: EventView) -> Rendered:
         occasion="test",
         view=view,
         heading="Mail from metamon arrives",
+        what="a test",
+        lead="If you can read it, alerts will reach you here too.",
+    )
+
+
+def drill(view: EventView) -> Rendered:
+    """Return a mail that goes the way of a critical alert, and says that nothing is wrong."""
+    return typeset(
+        "test",
+        view.site,
+        subject=subject_of(view.site, "drill: a critical alert would reach you like this"),
+        preheader="Nothing is wrong.",
+        occasion="drill",
+        view=view,
+        heading="A critical alert would have reached you",
+        what="a drill",
+        lead=f"Nothing is wrong with {view.site.app}. A real alert says what was seen, what is usual, and since when.",
     )
 
 

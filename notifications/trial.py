@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -9,10 +10,12 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
 from core.settings import Settings
+from core.states import Severity
 from db.models.apps import App
-from db.repositories import addresses, emails
+from db.repositories import addresses, audit, emails
 from notifications import digest, render, unsubscribe
-from notifications.outbox import public_url
+from notifications.listeners import listeners
+from notifications.outbox import public_url, site_of
 from notifications.policy import check_address, message_id, zone_of
 from notifications.views import EventView, Rendered, Site
 
@@ -26,6 +29,37 @@ def queue_test(session: Session, to: str, *, now: datetime, settings: Settings) 
     recipient = check_address(to)
     mail = render.test(EventView(site=Site(app="metamon", public_url=public_url(settings), zone=UTC), now=now))
     return _add(session, "test", recipient, mail, app_id=None, now=now, settings=settings)
+
+
+def queue_drill(
+    session: Session, app: str, *, by: str, now: datetime, settings: Settings, deliver: bool = True
+) -> list[int]:
+    """Add a mail to everybody who would be told of a critical alert of this app; returns the mails' ids.
+
+    Args:
+        by: who asked; it is in the audit log.
+        deliver: False leaves out the jobs: the caller sends the mails itself.
+
+    Raises:
+        NotFoundError: there is no such app.
+    """
+    row = _app(session, app)
+    readers = listeners(session, row, kind="critical", what="drill", severity=Severity.CRITICAL)
+    site = site_of(row, settings)
+    audit.record(session, actor=by, action="alert.test", subject=f"app:{app}", readers=len(readers))
+    return [
+        _add(
+            session,
+            "test",
+            reader.address,
+            render.drill(EventView(site=replace(site, zone=reader.zone), now=now)),
+            app_id=row.id,
+            now=now,
+            settings=settings,
+            deliver=deliver,
+        )
+        for reader in readers
+    ]
 
 
 def preview_digest(session: Session, app: str, *, now: datetime, settings: Settings, to: str | None = None) -> Rendered:

@@ -22,7 +22,7 @@ from agents.monitoring.metrics import (
     quality_keys,
     with_objective,
 )
-from analysis.burn import RULES, Burn, judge_burn
+from analysis.burn import CALM, RULES, Burn, judge_burn, rate_limit
 from analysis.histogram import LogHistogram
 from analysis.judgement import (
     UNKNOWN,
@@ -132,6 +132,7 @@ class Bench:
             expected=metric.value(seen.expected),
             low=high if metric.success else low,
             high=low if metric.success else high,
+            back=metric.value(seen.back),
             p=seen.p,
             reasons=tuple(reasons),
             window_start=start,
@@ -151,6 +152,7 @@ class Bench:
             title=severity.burn_title(metric, burn, budget),
             observed=metric.value(burn.short_rate),
             expected=metric.value(budget),
+            back=metric.value(CALM * rate_limit(rule, budget)),
             reasons=(severity.burn_reason(burn, rule, budget, width=self.width),),
             window_start=start,
             window_end=end,
@@ -187,6 +189,7 @@ class Bench:
             expected=seen.expected,
             low=seen.low,
             high=seen.high,
+            back=seen.back,
             p=seen.p,
             reasons=tuple(severity.level_reasons(seen, span=span)),
             window_start=start,
@@ -225,6 +228,7 @@ class Bench:
             title="Traffic stopped" if not seen.runs else "Traffic collapsed",
             observed=seen.observed,
             expected=seen.expected,
+            back=seen.back,
             p=seen.p,
             reasons=tuple(severity.silence_reasons(seen, silent=silent)),
             window_start=bad_since,

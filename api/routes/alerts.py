@@ -11,10 +11,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from api.auth import Db, Reviewer, Viewer
 from api.paging import Cursor, Limit
 from core.clock import utc_now
+from core.settings import settings
 from core.states import AlertState, Severity
 from db.queries.alerts import AlertDetail, AlertRecord, SilenceRecord, list_alerts, list_silences, show_alert
 from db.queries.paging import Page, page
 from db.repositories import alerts
+from notifications.trial import queue_drill
 
 router = APIRouter()
 
@@ -31,6 +33,18 @@ class NewSilence(BaseModel):
     """None mutes the whole app."""
     until: AwareDatetime
     reason: str = Field(min_length=1, max_length=1000)
+
+
+class Drill(BaseModel):
+    """Whose readers are written to."""
+
+    app: str = Field(max_length=200)
+
+
+class QueuedMails(BaseModel):
+    """The mails that were queued, by id."""
+
+    mails: list[int]
 
 
 class MadeSilence(BaseModel):
@@ -78,6 +92,14 @@ def acknowledge(alert_id: SmallId, bearer: Reviewer, sessions: Db) -> AlertDetai
         alerts.acknowledge(session, alert_id, by=bearer.actor, now=now)
         session.flush()
         return show_alert(session, alert_id, now=now)
+
+
+@router.post("/alerts/test", status_code=202)
+def drill(wanted: Drill, bearer: Reviewer, sessions: Db) -> QueuedMails:
+    """Queue a drill to everybody who would be told of a critical alert of this app."""
+    with sessions.begin() as session:
+        ids = queue_drill(session, wanted.app, by=bearer.actor, now=utc_now(), settings=settings())
+    return QueuedMails(mails=ids)
 
 
 @router.get("/silences")

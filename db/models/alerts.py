@@ -30,6 +30,8 @@ class MonitoringAlert(Base):
     expected_low: Mapped[float | None]
     expected_high: Mapped[float | None]
     p_value: Mapped[float | None]
+    recovers_at: Mapped[float | None]
+    """Where the metric counts as well again: nearer to usual than where it fires, so that it does not flip."""
     reasons: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     """Sentences for a person: what was seen against what was expected, and in how many runs."""
     window_start: Mapped[datetime]

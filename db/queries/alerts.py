@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
-from core.states import OPEN_ALERTS, AlertKind, AlertState, Severity
+from core.states import OPEN_ALERTS, AlertKind, AlertState, JobState, Severity
 from db.models.alerts import AlertEvent, MonitoringAlert, Silence
 from db.models.apps import App
+from db.models.jobs import Job
 from db.models.proposals import ImprovementProposal
 from db.queries.paging import ASCENDING, DESCENDING, Key, after
 
@@ -72,6 +74,18 @@ class AlertDetail(AlertRecord):
 
     p_value: float | None
     reasons: list[str]
+    recovers_at: float | None
+    """Where the metric counts as well again, in its own unit."""
+    hold_s: float
+    """How long it must have been well before the alert is over, seconds."""
+    group_id: int | None
+    """The alert under which people were told of it, where one mail told of several."""
+    muted_by: int | None
+    """The alert that mutes it now: what caused it is told instead."""
+    research: JobState | None
+    """How far the investigation is; None where none was started, or it was long ago."""
+    root_cause: str | None
+    """What research named, in a sentence."""
     run_ids: list[str]
     related: list[int]
     """Other alerts that were open when it fired: one cause often shows in several metrics."""
@@ -125,6 +139,7 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
     rows = session.scalars(select(AlertEvent).where(AlertEvent.alert_id == alert_id).order_by(AlertEvent.id))
     events = [AlertEventRecord.model_validate(row, from_attributes=True) for row in rows]
     proposals = select(ImprovementProposal.id).where(ImprovementProposal.alert_id == alert_id)
+    causes = select(ImprovementProposal.root_cause).where(ImprovementProposal.alert_id == alert_id)
     muted = [
         silence
         for silence in list_silences(session, now=now, app=name)
@@ -135,6 +150,12 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
             **_fields(alert, name),
             "p_value": alert.p_value,
             "reasons": alert.reasons,
+            "recovers_at": alert.recovers_at,
+            "hold_s": alert.tracker.get("hold_s", 0.0),
+            "group_id": alert.group_id,
+            "muted_by": _muted_by(alert, events),
+            "research": session.scalars(select(Job.state).where(Job.key == f"research:{alert_id}")).one_or_none(),
+            "root_cause": session.scalars(causes.order_by(ImprovementProposal.rank).limit(1)).one_or_none(),
             "run_ids": alert.run_ids,
             "related": sorted({other for event in events for other in event.detail.get("related", [])}),
             "proposals": list(session.scalars(proposals.order_by(ImprovementProposal.rank))),
@@ -142,6 +163,12 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
             "silences": muted,
         }
     )
+
+
+def _muted_by(alert: MonitoringAlert, events: Sequence[AlertEventRecord]) -> int | None:
+    """Return which alert mutes this one: the last time it fell silent, something else was its cause."""
+    silenced = [event.detail.get("inhibited_by") for event in events if event.kind == "silenced"]
+    return silenced[-1] if alert.silenced and silenced else None
 
 
 def list_silences(

@@ -166,6 +166,8 @@ def test_an_alert_is_shown_explained_and_acknowledged(alert: MonitoringAlert) ->
     explained = said("explain", str(alert.id))
     assert "◀ bad" in explained
     assert "learnt from the last day" in explained
+    assert "over when it has stayed below" in explained
+    assert "research: under way" in explained
     document = json.loads(said("explain", str(alert.id), "--json"))
     assert document["series"]["points"]
     said("ack", str(alert.id))

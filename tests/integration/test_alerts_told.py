@@ -16,6 +16,7 @@ from core.states import AlertKind, EmailState, JobState, Severity
 from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.jobs import Job
 from db.models.mail import Email
+from db.queries.alerts import show_alert
 from notifications import rollup
 from notifications.announce import announce
 from notifications.policy import REAL
@@ -148,6 +149,8 @@ def test_a_provider_that_is_down_mutes_what_it_causes_until_it_is_back(watch: Wa
     with watch.sessions() as session:
         muted = session.scalars(select(AlertEvent).where(AlertEvent.kind == "silenced")).all()
         assert [(event.detail["rule"], event.detail["inhibited_by"]) for event in muted] == [("provider_down", 1)] * 2
+        told = show_alert(session, 2, now=NOW)
+        assert (told.muted_by, told.research, told.hold_s) == (1, JobState.QUEUED, 900.0)
     later = watch.look(good("error_rate", **errors), bad("accuracy"), good("tone"), minutes=60)
     assert {(mail.kind, "accuracy" in mail.subject) for mail in later} == {("resolved", False), ("critical", True)}
     assert len(later) == 2

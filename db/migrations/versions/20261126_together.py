@@ -1,4 +1,4 @@
-"""monitoring_alerts: alerts that one mail told of"""
+"""monitoring_alerts: alerts that one mail told of, and where they are over"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.add_column("monitoring_alerts", sa.Column("group_id", sa.Integer(), nullable=True))
+    op.add_column("monitoring_alerts", sa.Column("recovers_at", sa.Float(), nullable=True))
     op.create_foreign_key(
         op.f("fk_monitoring_alerts_group_id"),
         "monitoring_alerts",
@@ -27,4 +28,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_column("monitoring_alerts", "recovers_at")
     op.drop_column("monitoring_alerts", "group_id")

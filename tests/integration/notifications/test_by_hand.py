@@ -123,6 +123,24 @@ def test_a_test_mail_says_what_the_server_answered(world: World) -> None:
         assert session.scalars(select(Job)).all() == []
 
 
+def test_a_drill_reaches_whoever_a_critical_alert_would(world: World) -> None:
+    """Both readers get it now, nothing is opened, and the audit log knows who asked; an app without readers says so."""
+    from cli.alerts import app
+
+    with world.sessions.begin() as session:
+        add_app(session)
+    assert world.shell.invoke(app, ["test"]).exit_code == 0
+    assert [got.recipients for got in world.server.received] == [["ada@example.com"], ["bob@example.com"]]
+    assert world.server.received[0].message["Subject"] == "[fa-ai] drill: a critical alert would reach you like this"
+    with world.sessions.begin() as session:
+        assert session.scalars(select(AuditEntry.action)).all() == ["alert.test"]
+        add_app(session, "mute", notify=[])
+    assert "which app? fa-ai, mute" in str(world.shell.invoke(app, ["test"]).exception)
+    deaf = world.shell.invoke(app, ["test", "mute"])
+    assert deaf.exit_code == 4
+    assert "metamon apps set mute notify=" in deaf.output
+
+
 def test_listing_has_stable_names_and_names_the_deaf(world: World) -> None:
     """Scripts read the JSON; people are told which app would alarm nobody."""
     from cli.mail import app
