@@ -28,7 +28,7 @@ from db.session import engine
 ADMIN_ROUTES = (
     "alerts", "apps", "evaluations", "events", "golden", "impact", "jobs", "mail", "metrics_series", "overview",
     "pause", "prompts",
-    "proposals", "rollouts", "session", "status", "tokens", "users", "validations",
+    "proposals", "research", "rollouts", "session", "status", "tokens", "users", "validations",
 )  # fmt: skip
 
 

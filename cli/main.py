@@ -21,6 +21,7 @@ AREAS = {
     "mail": ("cli.mail", "Every mail: list, show, resend, test; who hears what."),
     "prompts": ("cli.prompts", "The six prompts: list, show, push, pull."),
     "proposals": ("cli.proposals", "What research proposes: list, show, diff, approve, reject."),
+    "research": ("cli.research", "Ask for a cause; how far predictions can be believed."),
     "rollouts": ("cli.rollouts", "Changes on their way: status, pause, resume, rollback."),
     "tokens": ("cli.tokens", "Tokens for apps and for the API."),
     "users": ("cli.users", "Who may sign in: create, list, set-role, set-password, disable."),

@@ -88,7 +88,7 @@ def _lines(detail: ProposalDetail) -> Iterator[str]:
     yield from (
         "",
         "Effort",
-        _indent(f"{detail.effort_hours:g} h, 80 % below {detail.effort_hours_p80:g} h (uncalibrated)"),
+        _indent(f"{detail.effort_hours:g} h, 80 % below {detail.effort_hours_p80:g} h ({detail.effort_basis})"),
     )
     yield from ("", "Risk", _indent(f"{detail.impact} impact. {detail.risk}".strip()))
     yield from _aftermath(detail)
@@ -148,7 +148,10 @@ def _time(moment: datetime | str | None) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
+def clean(text: str) -> str:
+    """Return text of traces and models without the signs that would steer a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def _indent(text: str, by: int = 2) -> str:
-    # text of traces and models: no control characters reach the terminal
-    clean = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " " * by + clean
+    return " " * by + clean(text)

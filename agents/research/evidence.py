@@ -63,6 +63,32 @@ class ConfigChange(Record):
     after: ConfigValue | None
 
 
+class NewValue(Record):
+    """A value that the baseline never saw: something was deployed, or somebody new came."""
+
+    id: str
+    attribute: str
+    value: str = Field(max_length=TEXT_CAP)
+    first_seen: datetime
+    runs: int
+
+
+class PastIncident(Record):
+    """What was done about something like it before, and what came of that."""
+
+    id: str
+    proposal_id: int
+    at: datetime
+    title: str
+    same_cause: bool
+    """Else the same metric of the same app."""
+    key: str
+    """Configuration key that was changed; empty for a recommendation."""
+    outcome: str
+    """`implemented`, `blocked`, `rolled_back` or `rejected`."""
+    measured_pct: float | None
+
+
 class ErrorPattern(Record):
     """A group of errors among the failing runs."""
 
@@ -119,7 +145,8 @@ class ValueHealth(Record):
 class Evidence(Record):
     """Everything an investigation found. Its ids are the only ones a model may cite."""
 
-    alert_id: int
+    alert_id: int | None
+    """None where somebody asked without an alert."""
     app: str
     metric: str
     """The alert's metric."""
@@ -134,6 +161,8 @@ class Evidence(Record):
     baseline_failures: int
     causes: list[CauseRecord] = Field(default_factory=list)
     changes: list[ConfigChange] = Field(default_factory=list)
+    new_values: list[NewValue] = Field(default_factory=list)
+    incidents: list[PastIncident] = Field(default_factory=list)
     errors: list[ErrorPattern] = Field(default_factory=list)
     exemplars: list[Exemplar] = Field(default_factory=list)
     health: list[ValueHealth] = Field(default_factory=list)
@@ -141,7 +170,7 @@ class Evidence(Record):
     @property
     def ids(self) -> frozenset[str]:
         """Every evidence id that may be cited."""
-        groups = (self.causes, self.changes, self.errors, self.exemplars)
+        groups = (self.causes, self.changes, self.new_values, self.incidents, self.errors, self.exemplars)
         return frozenset(item.id for group in groups for item in group)
 
 

@@ -18,12 +18,16 @@ from agents.research.evidence import (
     Evidence,
     Exemplar,
     Hypothesis,
+    NewValue,
+    PastIncident,
     ValueHealth,
 )
 from agents.research.generators import Situation, hypotheses
+from agents.research.history import History
 from agents.research.sample import NOT_ABOUT_RUNS, Sample, sample
 from analysis.errors import group
 from analysis.localise import Cause, localise
+from core.states import ProposalStatus
 from llm.redaction import redact
 from traces.source import TraceRun
 
@@ -35,6 +39,14 @@ CONCLUSIVE = 1e-6
 """p-value from which a cause is not going to change with more runs."""
 
 HEALTH_VALUES = 60
+NEW_VALUES = 20
+NEW_RUNS = 3
+"""A value is new where so many runs have it and none of the baseline's did."""
+
+VERSIONS = ("revision_id", "ls_model_name")
+"""Attributes that the tracing sets: never a cause by themselves, yet they say what was deployed."""
+
+INCIDENTS = 5
 EXEMPLARS = 3
 
 
@@ -42,7 +54,7 @@ EXEMPLARS = 3
 class Subject:
     """What an investigation is about, read before it starts."""
 
-    alert_id: int
+    alert_id: int | None
     app_id: int
     app: str
     metric: str
@@ -56,6 +68,8 @@ class Subject:
     changes: Sequence[ConfigChange] = ()
     tried: Mapping[str, str] = field(default_factory=dict)
     """Changes that fell recently, by hash: how."""
+    history: History = field(default_factory=History)
+    """Earlier fixes, of all apps."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,8 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
         baseline_failures=int((~laid_out.bad & failed).sum()),
         causes=records,
         changes=list(subject.changes),
+        new_values=_new_values(laid_out),
+        incidents=_incidents(subject, records),
         errors=_errors(laid_out, failed, records),
         exemplars=_exemplars(laid_out, failed, records, subject.metric),
         health=_health(laid_out, failed, judged),
@@ -118,7 +134,8 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
     if not records:
         return Finding(evidence, laid_out)
     situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms, subject.tried)
-    return Finding(evidence, laid_out, hypotheses(situation), conclusive=records[0].p_value < CONCLUSIVE)
+    ideas = [_recalling(idea, evidence.incidents) for idea in subject.history.ranked(hypotheses(situation))]
+    return Finding(evidence, laid_out, ideas, conclusive=records[0].p_value < CONCLUSIVE)
 
 
 def _cause_record(name: str, cause: Cause, subject: Subject) -> CauseRecord:
@@ -176,6 +193,70 @@ def _in_terms_of_config(
         if governed(alias):
             return alias, [conditions, *(other for other in aliases if other != alias)]
     return conditions, aliases
+
+
+def _incidents(subject: Subject, causes: list[CauseRecord]) -> list[PastIncident]:
+    """Return what was done about the same cause, or else the same metric, and how that ended; the latest first."""
+    told = (
+        ProposalStatus.IMPLEMENTED,
+        ProposalStatus.BLOCKED,
+        ProposalStatus.ROLLED_BACK,
+        ProposalStatus.REJECTED,
+    )
+    known = [causes[0].conditions, *causes[0].aliases] if causes else []
+    like = [
+        (fix.conditions in known, fix)
+        for fix in subject.history.fixes
+        if fix.app == subject.app and fix.status in told and (fix.conditions in known or fix.metric == subject.metric)
+    ]
+    like.sort(key=lambda entry: not entry[0])  # stable: the history comes latest first
+    return [
+        PastIncident(
+            id=f"incident-{number}",
+            proposal_id=fix.proposal_id,
+            at=fix.created_at,
+            title=fix.title[:TEXT_CAP],
+            same_cause=same,
+            key=str(fix.change.get("key", "")),
+            outcome=fix.status.value,
+            measured_pct=None if fix.measured_pct is None else round(fix.measured_pct, 2),
+        )
+        for number, (same, fix) in enumerate(like[:INCIDENTS], 1)
+    ]
+
+
+def _recalling(idea: Hypothesis, incidents: list[PastIncident]) -> Hypothesis:
+    """Cite what the same key did for the same cause before."""
+    if idea.change is None or not idea.change.key:
+        return idea
+    recalled = [entry.id for entry in incidents if entry.same_cause and entry.key == idea.change.key]
+    return idea.model_copy(update={"cites": [*idea.cites, *recalled]}) if recalled else idea
+
+
+def _new_values(laid_out: Sample) -> list[NewValue]:
+    """Return the values that appear in the bad window alone, with their first run, in order of time."""
+    names = [*laid_out.columns, *VERSIONS]
+    before: dict[str, set[str]] = {name: set() for name in names}
+    first: dict[tuple[str, str], tuple[datetime, int]] = {}
+    for run, bad in zip(laid_out.runs, laid_out.bad.tolist(), strict=True):
+        for name in names:
+            value = run.attributes.get(name)
+            if value is None:
+                continue
+            if not bad:
+                before[name].add(value)
+                continue
+            seen, count = first.get((name, value), (run.start_time, 0))
+            first[name, value] = (seen, count + 1)
+    new = [
+        (seen, name, value, count)
+        for (name, value), (seen, count) in first.items()
+        if count >= NEW_RUNS and before[name] and value not in before[name]
+    ]
+    return [
+        NewValue(id=f"new-{number}", attribute=name[:100], value=redact(value[:200]), first_seen=seen, runs=count)
+        for number, (seen, name, value, count) in enumerate(sorted(new)[:NEW_VALUES], 1)
+    ]
 
 
 def _errors(laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord]) -> list[ErrorPattern]:

@@ -41,6 +41,8 @@ class Prediction:
     pct: float
     low: float
     high: float
+    ceiling: float = 0.0
+    """What a perfect fix would be worth."""
 
 
 def predict(
@@ -79,7 +81,8 @@ def predict(
     values = np.concatenate([norm.ppf(_QUANTILES, middle, max(error, 1e-9)) for middle, error in weighted])
     shares = beta.ppf(_QUANTILES, a, b)
     low, high = np.quantile(np.outer(values, shares), [0.05, 0.95])
-    return Prediction(round(ceilings[0][0] * a / (a + b), 2), round(float(low), 2), round(float(high), 2))
+    best = ceilings[0][0]
+    return Prediction(round(best * a / (a + b), 2), round(float(low), 2), round(float(high), 2), round(best, 2))
 
 
 def _ceiling(sample: Sample, conditions: Mapping[str, str], since: datetime | None) -> tuple[float, float] | None:

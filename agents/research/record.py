@@ -11,7 +11,7 @@ from agents.change import Change
 from agents.research.evidence import CauseRecord, Evidence, Hypothesis
 from agents.research.explain import Explanation
 from agents.research.investigation import Finding, Subject
-from agents.research.predict import EFFORT_HOURS, predict
+from agents.research.predict import predict
 from agents.research.sample import Sample
 from agents.research.wording import nothing_found, root_cause
 from core.states import ProposalStatus
@@ -29,12 +29,13 @@ def record(
     parent: Claim | None = None,
     explanation: Explanation | None = None,
 ) -> list[int]:
-    """Write what was found and enqueue the validation of the first proposal that applies itself.
+    """Write what was found about an alert and enqueue the validation of the first proposal that applies itself.
 
     Returns:
         ids of the proposals made, by rank; empty where nothing stands out, or where another alert's open proposal
         does the same for the same cause: then the alert is attached to it.
     """
+    assert subject.alert_id is not None, "a question without an alert leaves nothing behind"
     cause, evidence = finding.cause, finding.evidence
     if cause is None or evidence is None or finding.sample is None:
         _event(session, subject, now, causes=[], summary=nothing_found(evidence))
@@ -95,12 +96,14 @@ def _fields(
     sample: Sample,
     summary: str,
 ) -> dict[str, Any]:
-    promise = predict(sample, cause.conditions, idea.kind, began=cause.began)
-    likely, cautious = EFFORT_HOURS[idea.kind]
+    efficacy = subject.history.efficacy(idea.kind)
+    promise = predict(sample, cause.conditions, idea.kind, began=cause.began, efficacy=efficacy)
+    effort = subject.history.effort(idea.kind, idea.impact)
     return {
         "app_id": subject.app_id,
         "alert_id": subject.alert_id,
         "status": ProposalStatus.PROPOSED,
+        "kind": idea.kind,
         "title": idea.title,
         "root_cause": summary,
         "cause": cause.model_dump(mode="json"),
@@ -109,11 +112,13 @@ def _fields(
         "change": change.as_json(),
         "change_hash": change.hash,
         "metric": evidence.success_metric,
+        "ceiling_pct": promise.ceiling,
         "predicted_pct": promise.pct,
         "predicted_low": promise.low,
         "predicted_high": promise.high,
-        "effort_hours": likely,
-        "effort_hours_p80": cautious,
+        "effort_hours": effort.p50,
+        "effort_hours_p80": effort.p80,
+        "effort_basis": effort.basis,
         "impact": idea.impact,
         "risk": idea.risk,
     }

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from agents.research.evidence import ConfigChange
+from agents.research.history import History
 from agents.research.investigation import Subject
-from core.errors import PermanentError
+from core.errors import NotFoundError, PermanentError
 from core.states import AlertState
 from db.models.access import AuditEntry
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
+from db.queries.fixes import past_fixes
 from db.repositories import proposals
 from db.repositories.projects import monitored_project
 from traces.source import TraceRun, TraceSource
@@ -72,17 +75,49 @@ def read(session: Session, alert_id: int, *, now: datetime) -> tuple[Subject, UU
         metric=alert.metric,
         window_start=alert.window_start,
         opened_at=alert.fired_at or alert.opened_at,
-        sla_ms=app.sla_ms,
-        source=app.source,
-        config=app.config,
-        allowed=app.allowed,
-        changes=_changes(session, app.name, alert.window_start, end),
-        tried={
+        **_of_app(session, app, start=alert.window_start, end=end, now=now),
+    )
+    return subject, project.id if project else None, end, _bad_spans(session, alert)
+
+
+def ask(
+    session: Session, app_name: str, *, metric: str, since: datetime, until: datetime, now: datetime
+) -> tuple[Subject, UUID | None, datetime, list[Span]]:
+    """Read an investigation that somebody asks for without an alert. Returns what `read` returns.
+
+    Raises:
+        NotFoundError: there is no such app.
+    """
+    app = session.scalars(select(App).where(App.name == app_name)).one_or_none()
+    if app is None:
+        names = ", ".join(session.scalars(select(App.name).order_by(App.name))) or "none yet"
+        raise NotFoundError(f"there is no app {app_name!r}; there is: {names}")
+    project = monitored_project(session, app)
+    subject = Subject(
+        alert_id=None,
+        app_id=app.id,
+        app=app.name,
+        metric=metric,
+        window_start=since,
+        opened_at=since,
+        **_of_app(session, app, start=since, end=until, now=now),
+    )
+    return subject, project.id if project else None, until, []
+
+
+def _of_app(session: Session, app: App, *, start: datetime, end: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "sla_ms": app.sla_ms,
+        "source": app.source,
+        "config": app.config,
+        "allowed": app.allowed,
+        "changes": _changes(session, app.name, start, end),
+        "tried": {
             change: f"tried before as proposal {proposal}: {str(how).replace('_', ' ')}"
             for change, (proposal, how) in proposals.fallen(session, app_id=app.id, since=now - TRIED_WITHIN).items()
         },
-    )
-    return subject, project.id if project else None, end, _bad_spans(session, alert)
+        "history": History(tuple(past_fixes(session))),
+    }
 
 
 def windows(

@@ -4,6 +4,7 @@ from db.models.access import ApiToken, AuditEntry, LoginAttempt, User, UserSessi
 from db.models.alerts import AlertEvent, MonitoringAlert, Silence
 from db.models.apps import App, Project, Watermark
 from db.models.changes import Change
+from db.models.errors import ErrorPattern
 from db.models.evaluation import ImprovementImpact, MetaEvaluationRun, ModelUsage
 from db.models.jobs import Job, QueuePause
 from db.models.mail import Email, MailAddress, MailPreference, SigningKey
@@ -21,6 +22,7 @@ __all__ = [
     "BucketChange",
     "Change",
     "Email",
+    "ErrorPattern",
     "Feedback",
     "Flag",
     "GoldenCase",

@@ -89,3 +89,7 @@ class ModelUsage(Base):
     tokens: Mapped[int]
     token_cap: Mapped[int]
     """What it might have spent."""
+    cost: Mapped[float] = mapped_column(server_default="0")
+    """USD, by the prices in the settings."""
+    outcome: Mapped[str] = mapped_column(server_default="answered")
+    """`reserved` while it is under way (a crash leaves it so: its caps stay spent), `answered`, `failed`."""

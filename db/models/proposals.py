@@ -24,6 +24,8 @@ class ImprovementProposal(Base):
     status: Mapped[ProposalStatus] = mapped_column(
         state_type(ProposalStatus), server_default=ProposalStatus.PROPOSED.value
     )
+    kind: Mapped[str] = mapped_column(server_default="")
+    """Kind of fix, the class that its promise and its effort are scored with: `revert`, `route_around` …"""
     title: Mapped[str]
     root_cause: Mapped[str]
     """The deterministic sentence."""
@@ -41,11 +43,17 @@ class ImprovementProposal(Base):
     """What an approval is bound to."""
     metric: Mapped[str]
     """The metric that the prediction is about."""
+    ceiling_pct: Mapped[float | None]
+    """What a perfect fix would be worth; the prediction is a share of it."""
     predicted_pct: Mapped[float]
     predicted_low: Mapped[float]
     predicted_high: Mapped[float]
     effort_hours: Mapped[float]
     effort_hours_p80: Mapped[float]
+    effort_basis: Mapped[str] = mapped_column(server_default="uncalibrated")
+    """What the estimate stands on: `uncalibrated`, or how many fixes of its class."""
+    spent_hours: Mapped[float | None]
+    """Hours that it really took, where somebody wrote them down."""
     impact: Mapped[str]
     """`low`: policy may approve what validation passed; `high`: a person must."""
     risk: Mapped[str] = mapped_column(server_default="")

@@ -41,6 +41,8 @@ class ProposalRecord(BaseModel):
     """90 % interval of it."""
     effort_hours: float
     effort_hours_p80: float
+    effort_basis: str
+    """What the estimate stands on: `uncalibrated`, or how many earlier fixes of its class."""
     impact: str
     created_at: datetime
     reviewed_by: str | None
@@ -171,6 +173,7 @@ def _fields(row: ImprovementProposal, app: str) -> dict[str, Any]:
         "predicted_interval": (row.predicted_low, row.predicted_high),
         "effort_hours": row.effort_hours,
         "effort_hours_p80": row.effort_hours_p80,
+        "effort_basis": row.effort_basis,
         "impact": row.impact,
         "created_at": row.created_at,
         "reviewed_by": row.reviewed_by,

@@ -914,6 +914,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/research/calibration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calibration
+         * @description Compare what was promised with what came of it, by kind of fix.
+         */
+        get: operations["calibration_api_v1_research_calibration_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rollouts": {
         parameters: {
             query?: never;
@@ -2587,6 +2607,37 @@ export interface components {
          */
         JobState: "queued" | "running" | "done" | "dead" | "cancelled";
         /**
+         * KindRecord
+         * @description What a kind of fix has shown.
+         */
+        KindRecord: {
+            /** Kind */
+            kind: string;
+            /** Decided */
+            decided: number;
+            /** Survived */
+            survived: number;
+            /** Measured */
+            measured: number;
+            /** Coverage */
+            coverage: number | null;
+            /** Bias Pct */
+            bias_pct: number | null;
+            /** Efficacy */
+            efficacy: number;
+            /** Efficacy Interval */
+            efficacy_interval: [
+                number,
+                number
+            ];
+            /** Effort P50 */
+            effort_p50: number;
+            /** Effort P80 */
+            effort_p80: number;
+            /** Effort Basis */
+            effort_basis: string;
+        };
+        /**
          * Level
          * @description The verdict in one word.
          * @enum {string}
@@ -3224,6 +3275,8 @@ export interface components {
             effort_hours: number;
             /** Effort Hours P80 */
             effort_hours_p80: number;
+            /** Effort Basis */
+            effort_basis: string;
             /** Impact */
             impact: string;
             /**
@@ -3303,6 +3356,8 @@ export interface components {
             effort_hours: number;
             /** Effort Hours P80 */
             effort_hours_p80: number;
+            /** Effort Basis */
+            effort_basis: string;
             /** Impact */
             impact: string;
             /**
@@ -3772,6 +3827,31 @@ export interface components {
             last_used_at: string | null;
             /** Revoked At */
             revoked_at: string | null;
+        };
+        /**
+         * TrackRecord
+         * @description How far predictions can be believed.
+         */
+        TrackRecord: {
+            /** Predictions */
+            predictions: number;
+            /** Coverage */
+            coverage: number | null;
+            /** Coverage Interval */
+            coverage_interval: [
+                number,
+                number
+            ] | null;
+            /** Bias Pct */
+            bias_pct: number | null;
+            /** Mean Error Pct */
+            mean_error_pct: number | null;
+            /** Efforts */
+            efforts: number;
+            /** Effort Within P80 */
+            effort_within_p80: number | null;
+            /** Kinds */
+            kinds: components["schemas"]["KindRecord"][];
         };
         /**
          * Trend
@@ -6184,6 +6264,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProposalDetail"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    calibration_api_v1_research_calibration_get: {
+        parameters: {
+            query?: {
+                app?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrackRecord"];
                 };
             };
             /** @description The database is away; `Retry-After` says when to come again. */

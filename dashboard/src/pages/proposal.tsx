@@ -272,7 +272,7 @@ export function ProposalPage() {
               )}
             </div>
             <Facts columns={1} items={[
-              ["Effort", `${number(proposal.effort_hours, 1)} h (up to ${number(proposal.effort_hours_p80, 1)} h)`],
+              ["Effort", `${number(proposal.effort_hours, 1)} h (80 % below ${number(proposal.effort_hours_p80, 1)} h; ${proposal.effort_basis})`],
               ["Impact", proposal.impact === "high" ? "high: a person decides" : "low: policy may decide"],
               ["Hits", conditions(cause.conditions)],
               ["Validation", validation ? <State key="v" of={validation.verdict ?? validation.state} /> : "none yet"],
