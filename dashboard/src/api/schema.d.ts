@@ -104,6 +104,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drill
+         * @description Queue a drill to everybody who would be told of a critical alert of this app.
+         */
+        post: operations["drill_api_v1_alerts_test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/silences": {
         parameters: {
             query?: never;
@@ -1736,6 +1756,17 @@ export interface components {
             p_value: number | null;
             /** Reasons */
             reasons: string[];
+            /** Recovers At */
+            recovers_at: number | null;
+            /** Hold S */
+            hold_s: number;
+            /** Group Id */
+            group_id: number | null;
+            /** Muted By */
+            muted_by: number | null;
+            research: components["schemas"]["JobState"] | null;
+            /** Root Cause */
+            root_cause: string | null;
             /** Run Ids */
             run_ids: string[];
             /** Related */
@@ -2132,6 +2163,14 @@ export interface components {
             reason?: string;
             /** Change Hash */
             change_hash: string;
+        };
+        /**
+         * Drill
+         * @description Whose readers are written to.
+         */
+        Drill: {
+            /** App */
+            app: string;
         };
         /**
          * EmailState
@@ -3410,6 +3449,14 @@ export interface components {
             oldest_age_s: number | null;
         };
         /**
+         * QueuedMails
+         * @description The mails that were queued, by id.
+         */
+        QueuedMails: {
+            /** Mails */
+            mails: number[];
+        };
+        /**
          * Reason
          * @description Why; it goes on record.
          */
@@ -4398,6 +4445,48 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertDetail"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drill_api_v1_alerts_test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Drill"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueuedMails"];
                 };
             };
             /** @description The database is away; `Retry-After` says when to come again. */
