@@ -89,6 +89,10 @@ export function AlertPage() {
             </ul>
           </Panel>
           <Panel title="What comes of it">
+            {alert.root_cause && <p className="mb-2 text-sm">{alert.root_cause}</p>}
+            {alert.muted_by !== null && (
+              <p className="mb-2 text-sm text-muted">Not told by itself: <Link to="/alerts/$id" params={{ id: String(alert.muted_by) }} className="link">alert {alert.muted_by}</Link> is its cause.</p>
+            )}
             {alert.proposals.length === 0 ? (
               <p className="text-sm text-muted">{alert.events.some((event) => event.kind === "researched") ? "Research found nothing that can be changed." : "Research has not finished yet."}</p>
             ) : (
@@ -121,6 +125,9 @@ export function AlertPage() {
             <Facts columns={1} items={[
               ["Seen", <b key="seen">{value(alert.observed, unit)}</b>],
               ["Expected", alert.expected_low === null ? value(alert.expected, unit) : span(alert.expected_low, alert.expected_high, unit)],
+              ...(open && alert.recovers_at !== null && alert.expected !== null
+                ? [["Over when", `${alert.recovers_at > alert.expected ? "below" : "above"} ${value(alert.recovers_at, unit)} for ${count(Math.max(1, Math.round(alert.hold_s / 60)), "minute")}`] as [string, string]]
+                : []),
               ["By chance", chance(alert.p_value)],
               ["Kind", words(alert.kind)],
               ["First bad", <Moment key="from" at={alert.window_start} precise />],
