@@ -51,6 +51,9 @@ class Timing:
     repeat: timedelta = timedelta(hours=4)
     worse: float = 2.0
     """An update is sent where the magnitude grew by this factor."""
+    mail_window: timedelta = timedelta(hours=12)
+    mail_limit: int = 8
+    """No more mails than this within the window about one thing that comes and goes: then the digest alone carries it."""
     storm_window: timedelta = timedelta(minutes=10)
     storm_limit: int = 5
     """More critical alerts than this within the window are told in one mail."""
@@ -65,6 +68,7 @@ class Timing:
             reopen_within=self.reopen_within * factor,
             flap_window=self.flap_window * factor,
             repeat=self.repeat * factor,
+            mail_window=self.mail_window * factor,
             storm_window=self.storm_window * factor,
         )
 
@@ -101,6 +105,8 @@ class Life:
     told_magnitude: float | None = None
     notices: int = 0
     """How many notices went out: the number of the next makes its key."""
+    mails: tuple[datetime, ...] = ()
+    """When notices went out within the mail window, those of the episodes before it included."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the stored form; state, severity, flapping and silenced have columns of their own."""
@@ -112,6 +118,7 @@ class Life:
             "told_at": self.told_at.isoformat() if self.told_at else None,
             "told_magnitude": self.told_magnitude,
             "notices": self.notices,
+            "mails": [at.isoformat() for at in self.mails],
         }
 
     @classmethod
@@ -132,7 +139,13 @@ class Life:
             told_at=datetime.fromisoformat(told_at) if told_at else None,
             told_magnitude=content["told_magnitude"],
             notices=content["notices"],
+            mails=mails_of(content),
         )
+
+
+def mails_of(content: Mapping[str, Any]) -> tuple[datetime, ...]:
+    """Return when notices went out, of what `Life.as_json` stored."""
+    return tuple(datetime.fromisoformat(at) for at in content.get("mails", ()))
 
 
 @dataclass(frozen=True)
@@ -152,16 +165,24 @@ class Step:
     notice: Notice | None = None
 
 
-def opened(reading: Reading, *, now: datetime, timing: Timing, last: tuple[timedelta, datetime] | None) -> Life:
+def opened(
+    reading: Reading,
+    *,
+    now: datetime,
+    timing: Timing,
+    last: tuple[timedelta, datetime] | None,
+    mails: tuple[datetime, ...] = (),
+) -> Life:
     """Return the life of an alert that has just been seen for the first time.
 
     Args:
         last: hold and end of the previous alert of this fingerprint, if any.
+        mails: when people were told of that one.
     """
     hold = timing.hold
     if last is not None and now - last[1] <= timing.reopen_within:
         hold = min(max(last[0] * 2, timing.hold), timing.hold_cap)
-    return Life(state=AlertState.PENDING, since=now, severity=reading.severity, hold=hold)
+    return Life(state=AlertState.PENDING, since=now, severity=reading.severity, hold=hold, mails=mails)
 
 
 def step(
@@ -205,10 +226,15 @@ def step(
         )
         events.append(Event(target.value))
 
-    life = replace(life, flips=tuple(at for at in life.flips if now - at <= timing.flap_window))
-    flapping = len(life.flips) >= timing.flap_flips or (life.flapping and bool(life.flips))
+    life = replace(
+        life,
+        flips=tuple(at for at in life.flips if now - at <= timing.flap_window),
+        mails=tuple(at for at in life.mails if now - at < timing.mail_window),
+    )
+    restless = len(life.mails) >= timing.mail_limit - 1
+    flapping = restless or len(life.flips) >= timing.flap_flips or (life.flapping and bool(life.flips))
     if flapping and not life.flapping:
-        events.append(Event("flapping", {"flips": len(life.flips)}))
+        events.append(Event("flapping", {"flips": len(life.flips), "mails": len(life.mails)}))
     life = replace(life, flapping=flapping)
 
     notice = _notice(
@@ -224,7 +250,14 @@ def step(
         magnitude = life.told_magnitude
         if reading.magnitude is not None:
             magnitude = max(reading.magnitude, magnitude or 0.0)
-        life = replace(life, told=True, told_at=now, told_magnitude=magnitude, notices=life.notices + 1)
+        life = replace(
+            life,
+            told=True,
+            told_at=now,
+            told_magnitude=magnitude,
+            notices=life.notices + 1,
+            mails=(*life.mails, now),
+        )
         if notice in (Notice.UPDATE, Notice.REPEAT):
             events.append(Event("updated", {"notice": notice.value}))
     return Step(life, tuple(events), notice)
@@ -261,6 +294,8 @@ def _notice(
     if life.state is AlertState.RESOLVED:
         return Notice.RESOLVED if life.told or mailed else None
     if life.state is not AlertState.FIRING or life.severity is not Severity.CRITICAL:
+        return None
+    if len(life.mails) >= timing.mail_limit - 1:  # the last is kept for the end
         return None
     if not life.told:
         return Notice.FIRING

@@ -143,10 +143,11 @@ class Book:
     def _open(self, finding: Finding, now: datetime) -> MonitoringAlert | None:
         since = now - self.timing.reopen_within
         previous = alerts.latest_resolved(self.session, self.app_id, finding.fingerprint, since=since)
-        last = None
+        last, mails = None, ()
         if previous is not None and previous.resolved_at is not None:
+            mails = alert_life.mails_of(previous.tracker)
             last = (timedelta(seconds=previous.tracker.get("hold_s", 0.0)), previous.resolved_at)
-        life = alert_life.opened(finding.reading, now=now, timing=self.timing, last=last)
+        life = alert_life.opened(finding.reading, now=now, timing=self.timing, last=last, mails=mails)
         row = alerts.open_once(
             self.session,
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -27,6 +28,7 @@ class Night:
     life: Life | None = None
     last: tuple[timedelta, datetime] | None = None
     bad_since: datetime | None = None
+    mails_before: tuple[datetime, ...] = ()
     notices: list[tuple[datetime, Notice]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     swallowed: list[datetime] = field(default_factory=list)
@@ -57,7 +59,9 @@ class Night:
         if self.life is None:
             if health is not Health.BAD:
                 return None
-            self.life = alert_life.opened(reading, now=self.now, timing=self.timing, last=self.last)
+            self.life = alert_life.opened(
+                reading, now=self.now, timing=self.timing, last=self.last, mails=self.mails_before
+            )
         fired_before = self.life.state is not AlertState.PENDING
         step = alert_life.step(
             self.life, reading, now=self.now, timing=self.timing, silenced=silenced, acknowledged=acknowledged
@@ -79,6 +83,7 @@ class Night:
         if stored.state is AlertState.RESOLVED:
             if fired_before:
                 self.last = (stored.hold, self.now)
+                self.mails_before = stored.mails
                 if silenced:
                     self.swallowed.append(self.now)
             self.life = None
@@ -294,6 +299,40 @@ def test_any_night_has_bounded_mail_and_no_resolved_without_a_firing(
     assert len(night.notices) - len(repeats) <= 2 * night.episodes
     # Every new episode within a shift waits twice as long: no night has many.
     assert night.episodes <= 3 + hours
+
+
+HOURS = 10
+
+
+def a_night(seed: int) -> Night:
+    """Ten hours, looked at every five minutes: quiet or restless, with silences and changing severity."""
+    rng, night = random.Random(seed), Night()
+    restless = rng.choice([0.5, 0.15, 0.05, 0.02])
+    weights = [rng.random() + 0.05 for _ in Health]
+    health, magnitude, silent, silences = Health.GOOD, 0.2, 0, rng.choice([0, 0, 1, 2])
+    for _ in range(HOURS * 12):
+        if rng.random() < restless:
+            health, magnitude = rng.choices(list(Health), weights)[0], rng.choice([0.1, 0.2, 0.3, 0.5])
+        if silent:
+            silent -= 1
+        elif silences and rng.random() < 0.05:
+            silent, silences = rng.randint(2, 40), silences - 1
+        severity = rng.choices([Severity.CRITICAL, Severity.HIGH], [0.8, 0.2])[0]
+        night.look(health, after=5 * MINUTE, severity=severity, magnitude=magnitude, silenced=silent > 0)
+    return night
+
+
+def test_no_night_of_1500_sends_more_than_eight_mails() -> None:
+    """However an alert comes and goes; and no end is told of what nobody was told of."""
+    most = 0
+    for seed in range(1500):
+        night = a_night(seed)
+        open_ = False
+        for notice in night.told:
+            assert open_ or notice is Notice.FIRING
+            open_ = notice is not Notice.RESOLVED
+        most = max(most, len(night.told))
+    assert most == TIMING.mail_limit, "a night that reaches the limit shows that it is one"
 
 
 @pytest.mark.parametrize("period", [4, 20, 45])
