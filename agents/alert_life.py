@@ -53,7 +53,7 @@ class Timing:
     """An update is sent where the magnitude grew by this factor."""
     mail_window: timedelta = timedelta(hours=12)
     mail_limit: int = 8
-    """No more mails than this within the window about one thing that comes and goes: then the digest alone carries it."""
+    """No more mails than this within the window about what comes and goes: beyond it the digest alone tells of it."""
     storm_window: timedelta = timedelta(minutes=10)
     storm_limit: int = 5
     """More critical alerts than this within the window are told in one mail."""
