@@ -143,7 +143,8 @@ class Book:
     def _open(self, finding: Finding, now: datetime) -> MonitoringAlert | None:
         since = now - self.timing.reopen_within
         previous = alerts.latest_resolved(self.session, self.app_id, finding.fingerprint, since=since)
-        last, mails = None, ()
+        last: tuple[timedelta, datetime] | None = None
+        mails: tuple[datetime, ...] = ()
         if previous is not None and previous.resolved_at is not None:
             mails = alert_life.mails_of(previous.tracker)
             last = (timedelta(seconds=previous.tracker.get("hold_s", 0.0)), previous.resolved_at)
