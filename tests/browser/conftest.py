@@ -35,6 +35,11 @@ PATIENCE_MS = 20_000
 SignIn = Callable[..., Page]
 
 
+def chromium() -> str | None:
+    """Return the machine's browser."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 def _missing(what: str) -> None:
     if REQUIRED:
         pytest.fail(what)
@@ -44,7 +49,7 @@ def _missing(what: str) -> None:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The machine's Chromium, without a window."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = chromium()
     if path is None:
         _missing("there is no Chromium: apt-get install chromium")
     if not (DIST / "index.html").exists():
