@@ -66,12 +66,12 @@ def main() -> None:
         for name in args.only or wanted:
             path = wanted[name].format_map(ids)
             if "None" in path:
-                print(f"{name}: there is none to show", file=sys.stderr)
+                sys.stderr.write(f"{name}: there is none to show\n")
                 continue
             sheet(browser, args.url, path, cookie if name != "login" else None).save(
                 args.out / f"{name}.webp", quality=82, method=6
             )
-            print(name, file=sys.stderr)
+            sys.stderr.write(f"{name}\n")
         browser.close()
 
 
