@@ -25,8 +25,8 @@ def list_(as_json: JsonFlag = False) -> None:
     from core.settings import settings
     from llm.library import NAMES, find, hub
 
-    client = hub(settings())
-    prompts = [find(name, client) for name in NAMES]
+    client, pins = hub(settings()), settings().prompt_commits
+    prompts = [find(name, client, pins) for name in NAMES]
     if as_json:
         print_json([{"name": p.name, "source": p.source, "characters": len(p.text)} for p in prompts])
         return
@@ -48,7 +48,7 @@ def show(
     from core.settings import settings
     from llm.library import find, hub
 
-    prompt = find(name, None if local_only else hub(settings()))
+    prompt = find(name, None if local_only else hub(settings()), settings().prompt_commits)
     if as_json:
         print_json({"name": prompt.name, "source": prompt.source, "text": prompt.text})
     else:
@@ -72,7 +72,7 @@ def push(names: Names = None) -> None:
 
 @app.command()
 def pull(names: Names = None, as_json: JsonFlag = False) -> None:
-    """Read the hub's prompts, as the agents do, and say which commit each is.
+    """Read the hub's newest prompts and say which commit each is: what METAMON_PROMPT_COMMITS may pin.
 
     Example: metamon prompts pull
     """

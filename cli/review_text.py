@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from difflib import unified_diff
+from textwrap import wrap
 from typing import Any
 
 from cli.hints import command
 from core.states import ProposalStatus
 from db.queries.proposals import ProposalDetail
+
+LONG = 120
+"""Characters from which a value is shown as a text, not as a literal."""
 
 
 def diff(detail: ProposalDetail) -> str:
@@ -18,14 +23,24 @@ def diff(detail: ProposalDetail) -> str:
     if change["type"] == "code":
         return str(change.get("note", ""))
     key = change["key"]
+    names = f"{detail.app} configuration", f"{detail.app} configuration, proposal {detail.id}"
+    before, after = change["from"], change["to"]
+    if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > LONG:
+        lines = unified_diff(_lines_of(key, before), _lines_of(key, after), *names, lineterm="")
+        return "\n".join(lines)
     return "\n".join(
         [
-            f"--- {detail.app} configuration",
-            f"+++ {detail.app} configuration, proposal {detail.id}",
-            f"-{key} = {json.dumps(change['from'], ensure_ascii=False)}",
-            f"+{key} = {json.dumps(change['to'], ensure_ascii=False)}",
+            f"--- {names[0]}",
+            f"+++ {names[1]}",
+            f"-{key} = {json.dumps(before, ensure_ascii=False)}",
+            f"+{key} = {json.dumps(after, ensure_ascii=False)}",
         ]
     )
+
+
+def _lines_of(key: str, text: str) -> list[str]:
+    """Return a long value line by line, long lines broken at spaces, so that a diff shows what changed."""
+    return [f"{key}:", *(part for line in text.splitlines() for part in (wrap(line, 100) or [""]))]
 
 
 def review(detail: ProposalDetail) -> str:

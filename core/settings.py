@@ -87,6 +87,17 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("OPENAI_BASE_URL", "METAMON_OPENAI_BASE_URL")
     )
     openai_model: str = Field(default="gpt-5-mini", description="Model that explains and proposes.")
+    model_price_in: float = Field(default=0.25, ge=0, description="USD per million tokens of questions.")
+    model_price_out: float = Field(default=2.0, ge=0, description="USD per million tokens of answers.")
+    model_calls: int = Field(default=6, ge=0, description="Calls of one investigation at most.")
+    model_tokens: int = Field(default=60_000, ge=0, description="Tokens of one investigation at most.")
+    model_usd: float = Field(default=0.1, ge=0, description="USD of one investigation at most.")
+    model_calls_daily: int = Field(default=200, ge=0, description="Calls of one app in 24 hours at most.")
+    model_tokens_daily: int = Field(default=1_000_000, ge=0, description="Tokens of one app in 24 hours at most.")
+    model_usd_daily: float = Field(default=2.0, ge=0, description="USD of one app in 24 hours at most.")
+    prompt_commits: dict[str, str] = Field(
+        default_factory=dict, description="Commits that hub prompts are pinned to, JSON by name."
+    )
 
     @property
     def sweep_period(self) -> timedelta:

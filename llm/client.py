@@ -50,6 +50,10 @@ class Model:
     settings: Settings
     budget: Budget = field(default_factory=Budget)
     timeout_s: float = 20.0
+    prompts: dict[str, str] = field(default_factory=dict)
+    """Prompts that were used, with where each came from."""
+    answered: int = 0
+    """Questions that got a usable answer."""
 
     @property
     def name(self) -> str:
@@ -70,31 +74,33 @@ class Model:
         Raises:
             ModelError: there is no usable answer, or the budget is spent.
         """
-        prompt = find(prompt_name, hub(self.settings))
+        prompt = find(prompt_name, hub(self.settings), self.settings.prompt_commits)
+        self.prompts[prompt.name] = prompt.source
         question = _Question(prompt, data)
         problem = ""
         for attempt in (1, 2):
-            estimate = int(len(question.system + question.human) / CHARS_PER_TOKEN) + ANSWER_TOKENS
+            size = int(len(question.system + question.human) / CHARS_PER_TOKEN)
             try:
-                self.budget.take(estimate)
+                self.budget.take(size, ANSWER_TOKENS)
             except BudgetExceededError as error:
                 raise ModelError(str(error)) from None
             try:
                 answer, used = self._call(question, schema)
-                self.budget.settle(estimate, used)
+                self.budget.settle(size, ANSWER_TOKENS, used)
                 check(answer)
             except (ValidationError, ValueError, httpx.HTTPError, ModelError) as error:
                 problem = type(error).__name__
                 log.warning("model.unusable", prompt=prompt.name, attempt=attempt, reason=problem)
                 continue
+            self.answered += 1
             return answer
         raise ModelError(f"{self.name} gave no usable answer: {problem}")
 
-    def _call(self, question: _Question, schema: type[Answer]) -> tuple[Answer, int | None]:
+    def _call(self, question: _Question, schema: type[Answer]) -> tuple[Answer, tuple[int, int] | None]:
         """Make one call in a thread of its own, and give up at the deadline whatever the server is doing."""
         import langchain_openai  # noqa: F401 - seconds on a slow machine, and none of the server's time
 
-        outcome: list[tuple[Answer, int | None] | Exception] = []
+        outcome: list[tuple[Answer, tuple[int, int] | None] | Exception] = []
         connection = httpx.Client(transport=CappedTransport(), timeout=httpx.Timeout(self.timeout_s, connect=5.0))
 
         def work() -> None:
@@ -117,7 +123,9 @@ class Model:
             raise ModelError(type(first).__name__) from None
         return first
 
-    def _invoke(self, question: _Question, schema: type[Answer], connection: httpx.Client) -> tuple[Answer, int | None]:
+    def _invoke(
+        self, question: _Question, schema: type[Answer], connection: httpx.Client
+    ) -> tuple[Answer, tuple[int, int] | None]:
         from langchain_openai import ChatOpenAI
         from langsmith.run_helpers import tracing_context
         from pydantic import SecretStr
@@ -146,8 +154,10 @@ class Model:
         if not isinstance(parsed, schema):
             raise ModelError(f"the answer is no {schema.__name__}")
         usage = getattr(reply.get("raw"), "usage_metadata", None) or {}
-        total = usage.get("total_tokens")
-        return parsed, total if isinstance(total, int) else None
+        asked_for, written = usage.get("input_tokens"), usage.get("output_tokens")
+        if not isinstance(asked_for, int) or not isinstance(written, int):
+            return parsed, None
+        return parsed, (asked_for, written)
 
 
 class _Question:
@@ -165,4 +175,11 @@ def configured(settings: Settings) -> Model | None:
     """Return the model that the settings name, or None where none is configured."""
     if settings.openai_api_key is None and settings.openai_base_url is None:
         return None
-    return Model(settings)
+    budget = Budget(
+        calls=settings.model_calls,
+        tokens=settings.model_tokens,
+        usd=settings.model_usd,
+        price_in=settings.model_price_in,
+        price_out=settings.model_price_out,
+    )
+    return Model(settings, budget)

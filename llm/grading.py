@@ -65,6 +65,6 @@ def grader(settings: Settings) -> ModelGrader | None:
     if model is None:
         return None
     model.budget = Budget(calls=CALLS, tokens=TOKENS)
-    prompt = find(PROMPT, hub(settings))
+    prompt = find(PROMPT, hub(settings), settings.prompt_commits)
     digest = hashlib.sha256(prompt.text.encode()).hexdigest()[:12]
     return ModelGrader(model, prompt.source if prompt.source != "local" else f"local:{digest}")

@@ -1,8 +1,9 @@
-"""The six prompts: pulled from the LangSmith hub where a key is configured, read from this package otherwise."""
+"""The six prompts: from the LangSmith hub at a pinned commit, else from this package."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -70,37 +71,49 @@ def hub(settings: Settings) -> Client | None:
     )
 
 
-def find(name: str, client: Client | None) -> Prompt:
-    """Return the hub's version of a prompt where there is a client and it answers with text, else the local one.
+def find(name: str, client: Client | None, pins: Mapping[str, str] | None = None) -> Prompt:
+    """Return the hub's prompt at its pinned commit, else the one that ships with the package.
+
+    A prompt without a pin is the local one: whoever can push to a hub must not change what an installation says.
+
+    Args:
+        client: the hub; None where there is none.
+        pins: commits by prompt.
 
     Raises:
         NotFoundError: it is none of the six.
     """
     fallback = local(name)
-    if client is None:
+    commit = (pins or {}).get(name)
+    if client is None or commit is None:
         return fallback
     try:
-        return pull(name, client)
+        return pull(name, client, commit)
     except Exception as error:  # noqa: BLE001 - whatever the hub does, the local prompt stands
-        log.warning("prompt.local", name=name, reason=type(error).__name__)
+        log.warning("prompt.local", name=name, commit=commit[:12], reason=type(error).__name__)
         return fallback
 
 
-def pull(name: str, client: Client) -> Prompt:
+def pull(name: str, client: Client, commit: str | None = None) -> Prompt:
     """Return the hub's version of a prompt. The manifest's text is read; nothing in it is ever instantiated.
+
+    Args:
+        commit: hash, or the beginning of it; the newest where None.
 
     Raises:
         NotFoundError: it is none of the six.
-        HubError: the manifest holds no text.
+        HubError: the manifest holds no text, or the hub answers with another commit.
     """
     local(name)
-    commit = client.pull_prompt_commit(name, skip_cache=True)
-    texts = [text for text in _templates(commit.manifest) if text.strip()]
+    got = client.pull_prompt_commit(f"{name}:{commit}" if commit else name, skip_cache=True)
+    if commit is not None and not got.commit_hash.startswith(commit):
+        raise HubError(f"asked for {name} at {commit}, the hub answered with {got.commit_hash[:12]}")
+    texts = [text for text in _templates(got.manifest) if text.strip()]
     if not texts:
         raise HubError(f"the hub's {name} holds no text; `metamon prompts push` uploads ours")
     # We push text with its braces doubled, as an f-string template needs them.
     text = "\n\n".join(texts).replace("{{", "{").replace("}}", "}")
-    return Prompt(name, text[:TEXT_CAP], f"hub:{commit.commit_hash[:12]}")
+    return Prompt(name, text[:TEXT_CAP], f"hub:{got.commit_hash[:12]}")
 
 
 def text_at(name: str, client: Client) -> str:

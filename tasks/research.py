@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from agents.research import explain, investigation, record, subject
+from agents.research import asking, investigation, record, subject
 from core.settings import settings
-from db.repositories import usage
-from llm.client import configured
 from traces.select import source_of
 from workers.runner import RunningJob, fleet_task
 
@@ -27,10 +25,6 @@ def investigate(job: RunningJob) -> None:
         if not finding.conclusive and job.now < what.opened_at + investigation.patience(period):
             job.postpone(job.now + period)
             return
-    words, model = None, configured(settings())
-    if finding.evidence is not None:
-        words = explain.explain(finding.evidence, finding.hypotheses, model)
+    said = asking.ask(job.sessions, settings(), what, finding, now=job.now)
     with job.finish() as session:
-        if model is not None and model.budget.spent_calls:
-            usage.record(session, what.app_id, purpose="research", model=model.name, now=job.now, budget=model.budget)
-        record.record(session, what, finding, now=job.now, parent=job.claim, explanation=words)
+        record.record(session, what, said.finding, now=job.now, parent=job.claim, explanation=said.explanation)

@@ -145,7 +145,7 @@ def _idea(what: Subject, finding: Finding, idea: Hypothesis) -> Idea:
         )
         return Idea(**plain, **nothing)
     efficacy = what.history.efficacy(idea.kind)
-    promise = predict(finding.sample, cause.conditions, idea.kind, began=cause.began, efficacy=efficacy)
+    promise = predict(finding.sample, finding.selects, idea.kind, began=cause.began, efficacy=efficacy)
     effort = what.history.effort(idea.kind, idea.impact)
     return Idea(
         **plain,

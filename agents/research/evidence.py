@@ -177,7 +177,7 @@ class Evidence(Record):
 class Hypothesis(Record):
     """One idea of what would help: proposed, or rejected with the reason."""
 
-    kind: Literal["revert", "raise_bound", "route_around", "recommend"]
+    kind: Literal["revert", "raise_bound", "route_around", "rewrite", "recommend"]
     title: str
     change: Change | None
     cites: list[str] = Field(default_factory=list)

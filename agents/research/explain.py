@@ -1,4 +1,4 @@
-"""The one thing a language model adds: prose about evidence that is already decided."""
+"""What a language model adds in words: prose about evidence that is already decided, and labels for its errors."""
 
 from __future__ import annotations
 
@@ -45,39 +45,96 @@ class Explained(BaseModel):
     confidence: Literal["low", "medium", "high"]
 
 
+class Label(BaseModel):
+    """What kind of failure one error pattern is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[str, StringConstraints(max_length=20)]
+    """Of the packet's errors."""
+    kind: Literal[
+        "slow dependency",
+        "dependency down",
+        "limit reached",
+        "malformed model output",
+        "own fault",
+        "bad input",
+        "unclear",
+    ]
+
+
+class Labelled(BaseModel):
+    """What the model may answer about error patterns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: list[Label] = Field(min_length=1, max_length=10)
+
+
 def explain(evidence: Evidence, ideas: list[Hypothesis], model: Model | None) -> Explanation | None:
     """Return a model's explanation of the first cause, or None: no model, no cause, or no usable answer.
 
-    The model gets the packet and returns prose. Whatever it says, nothing of the finding changes.
+    The model gets the packet and returns prose and labels. Whatever it says, nothing of the finding changes.
     """
     if model is None or not evidence.causes:
         return None
-    packet = _packet(evidence, ideas)
+    packet = packet_of(evidence, ideas)
     known = json.dumps(redact_all(packet), ensure_ascii=False)
 
     def check(answer: Explained) -> None:
-        _keep_to_packet(answer, evidence.ids, known)
+        strange = [cited for cited in answer.cites if cited not in evidence.ids]
+        if strange:
+            raise ValueError(f"cites {len(strange)} ids that are not in the packet")
+        keep_to(known, answer.explanation)
 
     try:
         answer = model.ask("meta_root_cause_analyzer", packet, Explained, check=check)
     except ModelError as error:
         log.warning("research.unexplained", reason=str(error))
         return None
-    return Explanation(" ".join(answer.explanation.split()), model.name)
+    text = " ".join(answer.explanation.split())
+    labels = _labels(evidence, model)
+    if labels:
+        text += " " + labels
+    return Explanation(text, f"{model.name}, prompt {model.prompts['meta_root_cause_analyzer']}")
 
 
-def _packet(evidence: Evidence, ideas: list[Hypothesis]) -> dict[str, Any]:
+def _labels(evidence: Evidence, model: Model) -> str:
+    """Return one sentence with a kind for every error pattern, of a closed list; empty where there is no answer."""
+    ids = [entry.id for entry in evidence.errors]
+    if not ids:
+        return ""
+
+    def check(answer: Labelled) -> None:
+        named = [label.id for label in answer.labels]
+        if sorted(set(named)) != sorted(named) or not set(named) <= set(ids):
+            raise ValueError("labels errors that are not in the packet, or one twice")
+
+    packet = {"errors": [entry.model_dump(mode="json") for entry in evidence.errors]}
+    try:
+        answer = model.ask("meta_error_analyzer", packet, Labelled, check=check)
+    except ModelError as error:
+        log.warning("research.unlabelled", reason=str(error))
+        return ""
+    kinds = {label.id: label.kind for label in answer.labels}
+    named = [f"{entry.kind or entry.id}: {kinds[entry.id]}" for entry in evidence.errors if entry.id in kinds]
+    return "Errors by kind: " + "; ".join(named) + "."
+
+
+def packet_of(evidence: Evidence, ideas: list[Hypothesis]) -> dict[str, Any]:
+    """Return what a model may speak about."""
     plain = evidence.model_dump(mode="json", exclude={"health"})
     plain["hypotheses"] = [idea.model_dump(mode="json", by_alias=True) for idea in ideas]
     return plain
 
 
-def _keep_to_packet(answer: Explained, ids: frozenset[str], known: str) -> None:
-    """Raise ValueError where the answer cites, counts or asks for what the packet does not hold."""
-    strange = [cited for cited in answer.cites if cited not in ids]
-    if strange:
-        raise ValueError(f"cites {len(strange)} ids that are not in the packet")
-    text = answer.explanation
+def keep_to(known: str, text: str) -> None:
+    """Raise ValueError where a model's text asks for something, or states what the packet does not hold.
+
+    Args:
+        known: the packet as the model saw it: the only source of figures.
+        text: what the model wrote.
+    """
     if any(not sign.isprintable() and sign not in "\n\t" for sign in text):
         raise ValueError("control characters")
     if _FORBIDDEN.search(text):

@@ -1,7 +1,7 @@
 """Deterministic ideas of what would help. Each is pure: evidence and the app's rules in, hypotheses out.
 
-All of them keep what they rejected, with the reason. Nothing here is free text from a trace: keys and values come from
-the app's own configuration, and every change passes `check_allowed`.
+All of them keep what they rejected, with the reason. No change is made of text from a trace: keys and values come from
+the app's own configuration and its log, and every change passes `check_allowed`.
 """
 
 from __future__ import annotations
@@ -121,10 +121,19 @@ def _revert_new_value(situation: Situation, done: set[str]) -> list[Hypothesis]:
             continue
         last = max(former, key=lambda entry: entry.baseline_runs)
         to = _typed(last.value, value, rule)
+        title = f"Revert {key} to {to}"
+        known: list[ConfigValue | None] = [entry.before for entry in situation.evidence.changes if entry.key == key]
+        if to not in (rule.values or known):
+            # whoever can send a trace can make up a value
+            reason = f"{to} is known from traces alone: list it among the values of {key} to make it possible"
+            found.append(
+                Hypothesis(kind="revert", title=title, change=None, cites=[situation.cause.id], rejected=reason)
+            )
+            continue
         found.append(
             Hypothesis(
                 kind="revert",
-                title=f"Revert {key} to {to}",
+                title=title,
                 change=Change(type=rule.type, key=key, from_=value, to=to),
                 cites=[situation.cause.id],
                 impact=rule.impact,

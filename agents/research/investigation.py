@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,7 @@ from agents.research.sample import NOT_ABOUT_RUNS, Sample, sample
 from analysis.errors import group
 from analysis.localise import Cause, localise
 from core.states import ProposalStatus
-from llm.redaction import redact
+from llm.redaction import redact, redact_all
 from traces.source import TraceRun
 
 MIN_RUNS = 20
@@ -47,6 +48,8 @@ VERSIONS = ("revision_id", "ls_model_name")
 """Attributes that the tracing sets: never a cause by themselves, yet they say what was deployed."""
 
 INCIDENTS = 5
+VALUE_CAP = 200
+"""Characters of an attribute's value that are shown."""
 EXEMPLARS = 3
 
 
@@ -81,6 +84,8 @@ class Finding:
     hypotheses: list[Hypothesis] = field(default_factory=list)
     conclusive: bool = False
     """Whether more runs could hardly change it."""
+    selects: Mapping[str, str] = field(default_factory=dict)
+    """The first cause's conditions as they are in the runs, for counting alone: the cause's own are redacted."""
 
     @property
     def cause(self) -> CauseRecord | None:
@@ -132,10 +137,52 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
         health=_health(laid_out, failed, judged),
     )
     if not records:
-        return Finding(evidence, laid_out)
+        return Finding(_redacted(evidence), laid_out)
     situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms, subject.tried)
     ideas = [_recalling(idea, evidence.incidents) for idea in subject.history.ranked(hypotheses(situation))]
-    return Finding(evidence, laid_out, ideas, conclusive=records[0].p_value < CONCLUSIVE)
+    return Finding(
+        _redacted(evidence),
+        laid_out,
+        [_redacted_idea(idea) for idea in ideas],
+        conclusive=records[0].p_value < CONCLUSIVE,
+        selects=records[0].conditions,
+    )
+
+
+def _redacted(evidence: Evidence) -> Evidence:
+    """Return the packet without what looks like a secret: from here on it is stored, shown and sent."""
+    plain = evidence.model_dump()
+    for cause in plain["causes"]:
+        cause["conditions"] = _shown(cause["conditions"])
+        cause["aliases"] = [_shown(alias) for alias in cause["aliases"]]
+    urls = [entry["url"] for entry in plain["exemplars"]]
+    # what comes of traces; changes, incidents and addresses are our own
+    for name in ("causes", "new_values", "errors", "exemplars", "health"):
+        plain[name] = redact_all(plain[name])
+    for entry, url in zip(plain["exemplars"], urls, strict=True):
+        entry["url"] = url
+    return Evidence.model_validate(plain)
+
+
+def _shown(conditions: Mapping[str, str]) -> dict[str, str]:
+    """Return conditions for people: long values cut, secrets out, and still told apart by four digits of a hash."""
+    shown = {}
+    for key, value in conditions.items():
+        safe = redact(value)
+        if safe != value or len(safe) > VALUE_CAP:
+            mark = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:4]
+            safe = f"{safe[:VALUE_CAP]} #{mark}"
+        shown[key[:VALUE_CAP]] = safe
+    return shown
+
+
+def _redacted_idea(idea: Hypothesis) -> Hypothesis:
+    words: dict[str, Any] = {
+        name: redact(text) for name in ("title", "rejected", "risk") if (text := getattr(idea, name))
+    }
+    if idea.change is not None and idea.change.note:
+        words["change"] = idea.change.model_copy(update={"note": redact(idea.change.note)[:2000]})
+    return idea.model_copy(update=words)
 
 
 def _cause_record(name: str, cause: Cause, subject: Subject) -> CauseRecord:

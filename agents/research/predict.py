@@ -16,6 +16,7 @@ EFFICACY: dict[str, tuple[float, float]] = {
     "revert": (9.0, 1.0),
     "route_around": (7.0, 2.0),
     "raise_bound": (3.0, 3.0),
+    "rewrite": (2.0, 3.0),
     "recommend": (2.0, 2.0),
 }
 """Beta prior of the share of the ceiling that a kind of fix delivers."""
@@ -24,6 +25,7 @@ EFFORT_HOURS: dict[str, tuple[float, float]] = {
     "revert": (0.5, 1.0),
     "raise_bound": (1.0, 2.0),
     "route_around": (2.0, 4.0),
+    "rewrite": (2.0, 5.0),
     "recommend": (8.0, 20.0),
 }
 """P50 and P80 of a person's hours (review, watching the rollout, follow-up) by kind: uncalibrated reference classes."""

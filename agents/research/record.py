@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +69,7 @@ def record(
             change=change,
             ideas=ideas,
             sample=finding.sample,
+            selects=finding.selects,
             summary=summary,
         )
         if explanation is not None:
@@ -94,10 +96,11 @@ def _fields(
     change: Change,
     ideas: list[Hypothesis],
     sample: Sample,
+    selects: Mapping[str, str],
     summary: str,
 ) -> dict[str, Any]:
     efficacy = subject.history.efficacy(idea.kind)
-    promise = predict(sample, cause.conditions, idea.kind, began=cause.began, efficacy=efficacy)
+    promise = predict(sample, selects, idea.kind, began=cause.began, efficacy=efficacy)
     effort = subject.history.effort(idea.kind, idea.impact)
     return {
         "app_id": subject.app_id,

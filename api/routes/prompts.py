@@ -35,7 +35,7 @@ class PromptDetail(PromptRecord):
 def index(_: Viewer) -> Page[PromptRecord]:
     """List all prompts: there are few, and they are one page."""
     client = hub(settings())
-    found = [find(name, client) for name in NAMES]
+    found = [find(name, client, settings().prompt_commits) for name in NAMES]
     return Page(
         items=[PromptRecord(name=each.name, source=each.source, characters=len(each.text)) for each in found],
         next_cursor=None,
@@ -47,5 +47,5 @@ def show(name: Annotated[str, Path(max_length=100)], _: Viewer) -> PromptDetail:
     """Return one prompt."""
     if name not in NAMES:
         raise NotFoundError(f"there is no such prompt; there is: {', '.join(NAMES)}")
-    found = find(name, hub(settings()))
+    found = find(name, hub(settings()), settings().prompt_commits)
     return PromptDetail(name=found.name, source=found.source, characters=len(found.text), text=found.text)

@@ -27,6 +27,8 @@ class OpenAIServer:
         """Behaviours of the next calls, before `behaviour` applies."""
         self.content: Any = {}
         """What a good answer holds."""
+        self.contents: dict[str, Any] = {}
+        """The same by the name of the schema that is asked for, where it differs."""
         self.requests: list[dict[str, Any]] = []
         self.raw: list[bytes] = []
         self.stop = threading.Event()
@@ -66,11 +68,13 @@ class OpenAIServer:
                 handler, {"error": {"message": behaviour, "type": "server_error"}}, 500 if behaviour == "down" else 429
             )
             return
+        schema = self.requests[-1].get("response_format", {}).get("json_schema", {}).get("name", "")
+        content = json.dumps(self.contents.get(schema, self.content))
         text = {
             "garbage": "I am sure it is fine, trust me",
             "wrong": json.dumps({"action": "approve", "proposal": 1}),
-            "truncated": json.dumps(self.content)[: len(json.dumps(self.content)) // 2],
-        }.get(behaviour, json.dumps(self.content))
+            "truncated": content[: len(content) // 2],
+        }.get(behaviour, content)
         reply = {
             "id": "chatcmpl-1",
             "object": "chat.completion",

@@ -40,9 +40,10 @@ def exported(sessions: sessionmaker[Session]) -> str:
         app = add_app(session, 'odd"name')
         add_alert(session, app)
         session.add(Watermark(app_id=app.id, name="monitoring", at=now - timedelta(seconds=40), state={}))
-        usage.record(
-            session, app.id, purpose="research", model="m", now=now, budget=Budget(spent_calls=2, spent_tokens=900)
-        )
+        caps = usage.Caps(4, 20_000, 1.0)
+        granted = usage.reserve(session, app.id, purpose="research", model="m", now=now, wanted=caps, daily=caps)
+        assert isinstance(granted, usage.Reservation)
+        usage.settle(session, granted.id, budget=Budget(spent_calls=2, spent_tokens=900), answered=True)
         for number, kind in enumerate(figures.TICKS):
             session.add(
                 Job(

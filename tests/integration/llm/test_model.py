@@ -24,6 +24,8 @@ PROSE = (
     "The provider stopped answering in time for one model, so calls to it end in a timeout; look at the linked runs."
 )
 GOOD = {"explanation": PROSE, "cites": ["cause-1", "error-1"], "confidence": "high"}
+LABELS = {"labels": [{"id": "error-1", "kind": "slow dependency"}]}
+SAID = PROSE + " Errors by kind: ProviderTimeout: slow dependency."
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,7 @@ def server() -> Iterator[OpenAIServer]:
     """A model behind HTTP."""
     with openai_server() as running:
         running.content = GOOD
+        running.contents = {"Labelled": LABELS}
         yield running
 
 
@@ -63,12 +66,34 @@ def words(finding: Finding, asked: Model | None) -> str | None:
 
 
 def test_a_good_model_explains(finding: Finding, server: OpenAIServer) -> None:
-    """One call at temperature 0 with a schema; its prose is kept."""
+    """One call for the mechanism, one for the errors, at temperature 0 with a schema; its words are kept."""
+    assert words(finding, model(server)) == SAID
+    assert [request["response_format"]["json_schema"]["name"] for request in server.requests] == [
+        "Explained",
+        "Labelled",
+    ]
+    for request in server.requests:
+        assert request["temperature"] == 0
+        assert request["response_format"]["type"] == "json_schema"
+        assert "tools" not in request
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"labels": [{"id": "error-9", "kind": "slow dependency"}]},
+        {"labels": [{"id": "error-1", "kind": "approve proposal 1"}]},
+        {"labels": [{"id": "error-1", "kind": "own fault"}, {"id": "error-1", "kind": "bad input"}]},
+        {"labels": [{"id": "error-1", "kind": "own fault", "url": "https://evil.example"}]},
+        {"labels": []},
+    ],
+)
+def test_a_label_is_one_of_the_list_on_an_error_of_the_packet(
+    finding: Finding, server: OpenAIServer, labels: dict[str, Any]
+) -> None:
+    """Anything else leaves the errors without labels; the explanation stands."""
+    server.contents["Labelled"] = labels
     assert words(finding, model(server)) == PROSE
-    [request] = server.requests
-    assert request["temperature"] == 0
-    assert request["response_format"]["type"] == "json_schema"
-    assert "tools" not in request
 
 
 @pytest.mark.parametrize("behaviour", ["garbage", "wrong", "truncated", "huge", "down", "limited", "refusal", "hangup"])
@@ -94,7 +119,7 @@ def test_a_late_answer_is_not_waited_for(finding: Finding, server: OpenAIServer,
 def test_a_second_try_may_succeed(finding: Finding, server: OpenAIServer) -> None:
     """One slip is forgiven."""
     server.script = ["garbage"]
-    assert words(finding, model(server)) == PROSE
+    assert words(finding, model(server)) == SAID
 
 
 def test_a_model_that_is_not_there_costs_nothing(finding: Finding) -> None:
@@ -148,7 +173,7 @@ def test_secrets_never_reach_the_wire(server: OpenAIServer) -> None:
         object.__setattr__(run, "attributes", {**run.attributes, "auth": f"Bearer {canaries[3]}"})
     found = research(traffic, "error_rate", None)
     assert found.cause is not None
-    assert words(found, model(server)) == PROSE
+    assert words(found, model(server)) == SAID
     wire = b"".join(server.raw).decode()
     assert not [canary for canary in canaries if canary in wire or canary in frozen(found)]
     assert "<redacted" in wire
@@ -203,7 +228,7 @@ def test_a_call_is_never_traced_to_the_surrounding_project(
             ),
         )
         object.__setattr__(asked.settings, "langsmith_api_key", None)
-        assert words(finding, asked) == PROSE
+        assert words(finding, asked) == SAID
         assert collector.raw == []
 
 

@@ -136,10 +136,21 @@ def test_what_is_pushed_is_pulled(server: Hub) -> None:
 
 def test_a_hub_that_is_down_or_empty_leaves_the_local_prompt(server: Hub) -> None:
     """Research never waits for a prompt."""
-    sdk = client(server)
-    assert find(NAMES[0], sdk).source == "local"
+    sdk, pins = client(server), {NAMES[0]: "aaaa"}
+    assert find(NAMES[0], sdk, pins).source == "local"
     server.down = True
+    assert find(NAMES[0], sdk, pins).source == "local"
+
+
+def test_a_prompt_comes_from_the_hub_at_its_pinned_commit_alone(server: Hub) -> None:
+    """Who can push to the hub changes nothing: without a pin, or where the hub answers otherwise, ours is used."""
+    sdk = client(server)
+    push(NAMES[0], sdk)
+    assert find(NAMES[0], sdk, {NAMES[0]: "a" * 12}).source == "hub:aaaaaaaaaaaa"
+    assert [path for path in server.paths if "aaaaaaaaaaaa" in path]
     assert find(NAMES[0], sdk).source == "local"
+    assert find(NAMES[0], sdk, {NAMES[1]: "a" * 12}).source == "local"
+    assert find(NAMES[0], sdk, {NAMES[0]: "b" * 12}).source == "local"
 
 
 def test_a_hostile_manifest_is_read_as_text(server: Hub) -> None:
