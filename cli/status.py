@@ -72,6 +72,9 @@ def _print(record: Status) -> None:
         [[app.name, app.open_alerts, app.last_sweep if app.enabled else "paused"] for app in record.apps],
         empty="No app is monitored yet: metamon apps add NAME",
     )
+    for app in record.apps:
+        for note in app.notes:
+            out.print(f"  {app.name}: {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
     out.print()
     print_table(
         ["QUEUE", "QUEUED", "RUNNING", "DEAD", "OLDEST S"],

@@ -120,7 +120,12 @@ def _number(stated: object) -> float | None:
 
 
 def quality_keys(counts: Iterable[Counts]) -> list[str]:
-    """Return the feedback keys whose scores all lie in [0, 1], the most frequent first.
+    """Return the feedback keys that are judged: scores in [0, 1], the most frequent first, at most a cap's number."""
+    return bounded_keys(counts)[:QUALITY_METRICS_CAP]
+
+
+def bounded_keys(counts: Iterable[Counts]) -> list[str]:
+    """Return all feedback keys whose scores all lie in [0, 1], the most frequent first.
 
     Σx² ≤ Σx is what sums can tell of that: it fails as soon as scores above one (or below zero) carry weight.
     """
@@ -132,4 +137,4 @@ def quality_keys(counts: Iterable[Counts]) -> list[str]:
             if score["sumsq"] > score["sum"] + 1e-6 * max(1.0, abs(score["sum"])):
                 unbounded.add(key)
     bounded = [key for key in totals if key not in unbounded]
-    return sorted(bounded, key=lambda key: (-totals[key], key))[:QUALITY_METRICS_CAP]
+    return sorted(bounded, key=lambda key: (-totals[key], key))

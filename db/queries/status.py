@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.states import LIVE_ROLLOUTS, OPEN_ALERTS, JobState
 from db.models.alerts import MonitoringAlert
-from db.models.apps import App
+from db.models.apps import App, Watermark
 from db.models.jobs import Job
 from db.models.rollouts import Rollout
 from db.queries.addresses import mail_problems
@@ -35,6 +35,8 @@ class AppStatus(BaseModel):
     enabled: bool
     open_alerts: int
     last_sweep: datetime | None
+    notes: list[str] = []
+    """What is worth knowing of it and no reason to worry, in sentences."""
 
 
 class RolloutStatus(BaseModel):
@@ -130,8 +132,24 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
     sweeps = _sweeps(session, since=now - RECENT)
     if any(enabled and app_id not in sweeps for app_id, _, enabled, _ in rows):
         sweeps = _sweeps(session, since=None)
+    unjudged: dict[int, int] = dict(
+        session.execute(
+            select(Watermark.app_id, Watermark.state["unjudged"].as_integer()).where(
+                Watermark.name == "monitoring", Watermark.state["unjudged"].as_integer() > 0
+            )
+        ).all()
+    )
     return [
-        AppStatus(id=app_id, name=name, enabled=enabled, open_alerts=count, last_sweep=sweeps.get(app_id))
+        AppStatus(
+            id=app_id,
+            name=name,
+            enabled=enabled,
+            open_alerts=count,
+            last_sweep=sweeps.get(app_id),
+            notes=[f"{unjudged[app_id]:,} feedback keys are not judged: only the most frequent are"]
+            if app_id in unjudged
+            else [],
+        )
         for app_id, name, enabled, count in rows
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.apps import App, Project
 from db.models.jobs import Job
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.queries.status import app_statuses
 from db.repositories import alerts as alert_repository
 from tests.monitoring_world import Spec, World, make_world, steady
 
@@ -547,3 +549,43 @@ def test_scores_that_are_no_fractions_break_nothing(sessions: sessionmaker[Sessi
     stored = buckets(world)
     assert all(len(bucket.scores) <= 64 for bucket in stored)
     assert all("stars" in bucket.scores and "huge" not in bucket.scores for bucket in stored)
+    with sessions() as session:
+        [app] = app_statuses(session, now=NOW)
+    [note] = app.notes
+    assert re.fullmatch(r"\d+ feedback keys are not judged: only the most frequent are", note)
+
+
+def test_a_metric_that_vanishes_and_comes_back_is_judged_again(sessions: sessionmaker[Session]) -> None:
+    """A feedback key that falls silent while it is bad does not resolve; its alert goes on when it is back."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+
+    def go_on(start: datetime, minutes: int, *, wrong: float, scored: bool = True) -> None:
+        for sweep in range(minutes // 5):
+            at = start + timedelta(minutes=5 * sweep)
+            runs = live(at, 300, per_second=1, wrong=wrong, seed=sweep)
+            for run in runs:
+                run.scores = run.scores if scored else {}
+            world.add(runs)
+            check(world, at + timedelta(minutes=5))
+
+    go_on(NOW, 10, wrong=0.5)
+    [alert] = [row for row in alerts(world) if row.metric == "fact_accuracy"]
+    assert alert.state == "firing"
+    go_on(NOW + timedelta(minutes=10), 60, wrong=0.5, scored=False)
+    [alert] = [row for row in alerts(world) if row.metric == "fact_accuracy"]
+    assert alert.state == "firing", "no data is no recovery"
+    go_on(NOW + timedelta(minutes=70), 60, wrong=0.04)
+    [alert] = [row for row in alerts(world) if row.metric == "fact_accuracy"]
+    assert alert.state == "resolved"
+
+
+def test_a_clock_that_runs_backwards_judges_nothing_twice(sessions: sessionmaker[Session]) -> None:
+    """A check of an earlier moment than the last says so and moves nothing."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    world.add(live(NOW - timedelta(minutes=5), 300, per_second=2, errors=0.5))
+    assert check(world, NOW - timedelta(minutes=1)).refused == "a later check was made already"
+    assert alerts(world) == []

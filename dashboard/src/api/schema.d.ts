@@ -1941,6 +1941,11 @@ export interface components {
             open_alerts: number;
             /** Last Sweep */
             last_sweep: string | null;
+            /**
+             * Notes
+             * @default []
+             */
+            notes?: string[];
         };
         /**
          * AuditRecord
