@@ -3,10 +3,9 @@
     python -m benchmarks.sweep --history 30000 --history 120000
 
 Prints one JSON document. The goal is a ratio near one between the largest history and the smallest, by processor time:
-a sweep reads what changed, never the history. Absolute
-seconds are the machine's. Also timed: the overview page's one request, and the first check after a
-backfill of 20,000 runs over 14 days with buckets of ten seconds. Histories that the time budget does not allow are
-left out and named.
+a sweep reads what changed, never the history. Absolute seconds are the machine's. Also timed: the overview page's one
+request, and the first check after a backfill of 20,000 runs over 14 days with buckets of ten seconds. Histories that
+the time budget does not allow are left out and named.
 """
 
 from __future__ import annotations
