@@ -58,6 +58,7 @@ class World:
     waiting: int
     contested: int
     expiring: int
+    mailed: int
     evil: int
     blocked: int
     validation: int
@@ -84,6 +85,7 @@ def seed(sessions: sessionmaker[Session], now: datetime) -> World:
         waiting = _proposal(session, app.id, alert, now, 2, "route.sonic-2", "sonic-2", "atlas-1")
         contested = _proposal(session, app.id, None, now, 1, "retrieval.k", 4, 6)
         expiring = _proposal(session, app.id, None, now, 1, "retrieval.k", 4, 7)
+        mailed = _proposal(session, app.id, None, now, 1, "retrieval.k", 4, 5)
         evil = _proposal(session, app.id, None, now, 1, "retrieval.k", 4, 8, title=EVIL)
         live = _proposal(session, app.id, None, now, 1, "prompt.b", "v13", "v12", ProposalStatus.ROLLING_OUT)
         done = _proposal(session, app.id, None, now, 1, "index.emea", "2026-11", "2026-10", ProposalStatus.IMPLEMENTED)
@@ -96,7 +98,7 @@ def seed(sessions: sessionmaker[Session], now: datetime) -> World:
         mail = _mails(session, app.id, alert, now)
         audit.record(session, actor="deploy:index-pipeline", action="app.config", subject="app:fa-ai", key="index.emea")
     return World(
-        alert=alert, waiting=waiting, contested=contested, expiring=expiring, evil=evil, blocked=blocked,
+        alert=alert, waiting=waiting, contested=contested, expiring=expiring, mailed=mailed, evil=evil, blocked=blocked,
         validation=validation, rollout=rollout, held=held, mail=mail, dead_job=dead,
     )  # fmt: skip
 

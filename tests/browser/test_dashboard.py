@@ -15,9 +15,11 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
+from core.settings import Settings
 from core.states import ProposalStatus
 from db.models.proposals import ImprovementProposal
 from db.repositories import user_sessions
+from notifications.trial import preview_digest
 from tests.api_server import PASSWORD
 from tests.browser.client import COMMITTED, DASHBOARD, GENERATOR, generated
 from tests.browser.conftest import PATIENCE_MS, REQUIRED, SignIn
@@ -274,6 +276,26 @@ def test_d8_a_proposal_is_found_and_approved_by_keyboard_alone(
     expect(page.get_by_role("dialog")).to_have_count(0)
     with day() as session:
         assert session.get_one(ImprovementProposal, world.waiting).review_reason == "seen with my own keys"
+
+
+def test_from_the_digest_to_the_decision_it_takes_two_clicks(
+    signed_in: SignIn, world: World, day: sessionmaker[Session], url: str
+) -> None:
+    """The mail's link opens the question with its effect stated, and decides nothing; the second click answers it."""
+    with day() as session:
+        settings = Settings(public_url=url)
+        mail = preview_digest(session, "fa-ai", now=utc_now(), settings=settings)
+    page = signed_in(RAE)
+    page.set_content(mail.html)
+    page.locator(f"a[href$='/proposals/{world.mailed}?decide=1']").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The rollout of")
+    with day() as session:
+        assert session.get_one(ImprovementProposal, world.mailed).status is ProposalStatus.AWAITING_APPROVAL
+    dialog.get_by_role("button", name="Approve").click()
+    expect(dialog).to_have_count(0)
+    with day() as session:
+        assert session.get_one(ImprovementProposal, world.mailed).status is ProposalStatus.APPROVED
 
 
 def test_d8_the_skip_link_leads_past_the_navigation(signed_in: SignIn) -> None:

@@ -1,7 +1,8 @@
-import { Link, useParams } from "@tanstack/react-router";
-import { type ReactNode, useEffect, useMemo, useState } from "react";
+import { Link, useParams, useSearch } from "@tanstack/react-router";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { $api, api, Problem, type Schemas } from "../api/client";
 import { useUser } from "../api/session";
+import type { Filters } from "../router";
 import { conditions, count, metricName, moment, number, pct, words } from "../lib/format";
 import { asText } from "../lib/diff";
 import { around, reading } from "../lib/scale";
@@ -185,6 +186,13 @@ export function ProposalPage() {
     setAsked(true);
     setDraft({ decision, reason: draft?.reason ?? "" });
   };
+  const { decide } = useSearch({ strict: false }) as Filters;
+  const come = useRef(false);
+  useEffect(() => {
+    if (!decide || !waits || !mayDecide || come.current) return;
+    come.current = true;
+    begin("approve");
+  });
   useEffect(
     () => onKeys((key) => {
       if (!mayDecide) return false;
