@@ -581,6 +581,33 @@ def test_a_metric_that_vanishes_and_comes_back_is_judged_again(sessions: session
     assert alert.state == "resolved"
 
 
+def test_late_data_flips_no_verdict(sessions: sessionmaker[Session]) -> None:
+    """A13: what arrives late of an incident that is over restates its buckets, and opens and ends nothing again."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    late: list[Spec] = []
+    for sweep in range(12):
+        at = NOW + timedelta(minutes=5 * sweep)
+        runs = live(at, 300, per_second=1, seed=sweep, errors=0.3 if sweep < 3 else 0.01)
+        if sweep < 3:
+            runs, held_back = runs[::2], runs[1::2]
+            late += held_back
+        world.add(runs)
+        if sweep in (4, 6, 8):  # in three parts: while it recovers, and when it is over
+            world.add(late[:300])
+            del late[:300]
+        check(world, at + timedelta(minutes=5))
+    with sessions() as session:
+        told = session.execute(
+            select(MonitoringAlert.metric, AlertEvent.kind)
+            .join(AlertEvent, AlertEvent.alert_id == MonitoringAlert.id)
+            .where(MonitoringAlert.metric == "error_rate")
+            .order_by(AlertEvent.id)
+        ).all()
+    assert [kind for _, kind in told if kind != "escalated"] == ["pending", "firing", "recovering", "resolved"]
+
+
 def test_a_clock_that_runs_backwards_judges_nothing_twice(sessions: sessionmaker[Session]) -> None:
     """A check of an earlier moment than the last says so and moves nothing."""
     world = make_world(sessions)
