@@ -88,6 +88,7 @@ class Book:
         self.open = alerts.open_of(session, app_id)
         self.moved = Moved()
         self._news: list[tuple[Notice, MonitoringAlert, int]] = []
+        self._ended: set[int] = set()
 
     def is_pending(self, fingerprint: str) -> bool:
         """Tell whether how long it has been bad still matters: the alert is new or waits for its `for_`."""
@@ -197,6 +198,9 @@ class Book:
     def _follow_up(self, row: MonitoringAlert, before: Life, result: alert_life.Step) -> None:
         if before.state is AlertState.PENDING and result.life.state is AlertState.FIRING:
             self._then(f"research:{row.id}", "research.investigate", {"alert_id": row.id})
+        if result.life.state is AlertState.RESOLVED and (row.group_id or result.notice is Notice.RESOLVED):
+            # Of several that were told together the last ends the thread, even where that one is silenced.
+            self._ended.add(row.group_id or row.id)
         if result.notice is not None:
             self._news.append((result.notice, row, result.life.notices))
 
@@ -213,10 +217,10 @@ class Book:
                 row.group_id = lead
             if how is not Told.FOLDED:
                 self._announce("storm" if how is Told.STORM else "alert_critical", lead)
-        for thread, news in self._threads().items():
-            over = [row for notice, row, _ in news if notice is Notice.RESOLVED]
-            if over and not alerts.group_goes_on(self.session, thread):
+        for thread in sorted(self._ended):
+            if not alerts.group_goes_on(self.session, thread):
                 self._announce("alert_resolved", thread)
+        for news in self._threads().values():
             going_on = [(row, number) for notice, row, number in news if notice in (Notice.UPDATE, Notice.REPEAT)]
             if going_on:
                 row, number = max(
@@ -228,6 +232,7 @@ class Book:
                     {"event": "alert_update", "subject_id": row.id, "number": number},
                 )
         self._news.clear()
+        self._ended.clear()
         return valve
 
     def _threads(self) -> dict[int, list[tuple[Notice, MonitoringAlert, int]]]:

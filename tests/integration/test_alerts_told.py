@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -34,14 +35,14 @@ class Watch:
     valve: Valve = field(default_factory=Valve)
     minute: int = 0
 
-    def look(self, *findings: Finding, minutes: int = 1) -> list[Email]:
+    def look(self, *findings: Finding, minutes: int = 1, silenced: Sequence[str] = ()) -> list[Email]:
         """Look once a minute, always at the same; returns the mails that came of it."""
         before = {mail.id for mail in self.mails()}
         for _ in range(minutes):
             self.minute += 1
             now = NOW + self.minute * MINUTE
             with self.sessions.begin() as session:
-                book = Book(session, self.app_id, timing=Timing(), silenced=[], parent=None)
+                book = Book(session, self.app_id, timing=Timing(), silenced=list(silenced), parent=None)
                 for finding in findings:
                     book.move(finding, now=now, evidence=Evidence)
                 self.valve = book.tell(Valve.from_json(self.valve.as_json()), now=now)
@@ -117,6 +118,15 @@ def test_three_together_are_one_thread_that_ends_with_the_last(watch: Watch) -> 
     assert "all 3 are back to normal" in over.text_body
     with watch.sessions() as session:
         assert set(session.scalars(select(MonitoringAlert.group_id))) == {1}
+
+
+def test_a_thread_ends_although_the_last_of_it_is_silenced(watch: Watch) -> None:
+    """Who was told that two things began hears of the end, whatever was silenced meanwhile."""
+    (mail,) = watch.look(bad("accuracy"), bad("tone"))
+    silenced = [bad("tone").fingerprint]
+    assert watch.look(good("accuracy"), bad("tone"), minutes=30, silenced=silenced) == []
+    (over,) = watch.look(good("accuracy"), good("tone"), minutes=30, silenced=silenced)
+    assert over.headers["References"] == mail.message_id
 
 
 def test_a_sixth_alert_in_ten_minutes_sends_the_storms_mail_and_a_seventh_none(watch: Watch) -> None:
