@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sqlalchemy.orm import Session
 
+from agents import approval
 from agents.change import AllowedKey
 from core.errors import MetamonError
 from core.settings import REFUSED_PROJECTS
@@ -49,6 +50,7 @@ class AppFields(BaseModel):
     objectives: dict[str, Any] | None = None
     target: dict[str, Any] | None = None
     allowed: dict[str, Any] | None = None
+    policy: list[Any] | None = None
 
     @field_validator("project")
     @classmethod
@@ -110,6 +112,16 @@ class AppFields(BaseModel):
                 where = ".".join([key, *(str(part) for part in first["loc"])])
                 raise ValueError(f"{where}: {first['msg']}") from None
         return allowed
+
+    @field_validator("policy")
+    @classmethod
+    def _policy(cls, policy: list[Any] | None) -> list[Any] | None:
+        if not policy:
+            return policy
+        try:
+            return [rule.model_dump(exclude_unset=True) for rule in approval.parse(policy)]
+        except approval.InvalidPolicyError as error:
+            raise ValueError(str(error)) from None
 
 
 def add_app(session: Session, name: str, fields: Mapping[str, Any], config: Mapping[str, Any], *, by: str) -> int:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agents import review
+from agents import approval, review
 from agents.change import Change, RefusedChangeError, apply, check_allowed
 from agents.validation_plan import ALPHA, SMOKE_ALPHA, Plan, pace, plan
 from agents.validation_run import chunks_of, planned
@@ -454,18 +454,18 @@ def _conclude(
     auto_approve: bool,
     parent: Claim | None,
 ) -> None:
-    if proposal.status is not ProposalStatus.VALIDATING:
+    if proposal.status is not ProposalStatus.VALIDATING or validation.verdict is None:
         return  # somebody rejected it meanwhile
     reason = f"validation {validation.id}: {'; '.join(validation.reasons)}"[:2000]
-    if validation.verdict is Verdict.PASS:
-        if proposal.impact == "low":
-            review.approve(session, proposal.id, by="policy:low-impact", reason=reason, now=now, parent=parent)
-        elif auto_approve:
-            review.approve(session, proposal.id, by="policy:auto-approve", reason=reason, now=now, parent=parent)
-        else:
-            proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.AWAITING_APPROVAL)
-            proposal.updated_at = now
-            _announce(session, "approval_needed", proposal.id, parent)
+    decision = approval.decide(
+        approval.parse(session.get_one(App, proposal.app_id).policy),
+        change=Change.model_validate(proposal.change),
+        impact=proposal.impact,
+        verdict=validation.verdict,
+        auto_approve=auto_approve,
+    )
+    if decision is not None:
+        _decided(session, proposal, decision, reason=reason, now=now, parent=parent)
         return
     if validation.verdict is Verdict.FAIL:
         proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.BLOCKED)
@@ -482,6 +482,32 @@ def _conclude(
         review.try_next(session, proposal, parent=parent)
         return
     _leave_open(session, proposal, reason, now=now, parent=parent)
+
+
+def _decided(
+    session: Session,
+    proposal: ImprovementProposal,
+    decision: approval.Decision,
+    *,
+    reason: str,
+    now: datetime,
+    parent: Claim | None,
+) -> None:
+    by = f"policy:{decision.rule}"
+    if decision.action is approval.Action.APPROVE:
+        review.approve(session, proposal.id, by=by, reason=reason, now=now, parent=parent)
+        return
+    proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.AWAITING_APPROVAL)
+    proposal.updated_at = now
+    audit.record(
+        session,
+        actor=by,
+        action="proposal.ask",
+        subject=f"proposal:{proposal.id}",
+        reason=reason,
+        change_hash=proposal.change_hash,
+    )
+    _announce(session, "approval_needed", proposal.id, parent)
 
 
 def _leave_open(

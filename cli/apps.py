@@ -17,6 +17,7 @@ app = typer.Typer(help="The monitored apps: add, set, list.", no_args_is_help=Tr
 Config = Annotated[Path | None, typer.Option("--config", help="JSON file: the configuration by dotted key.")]
 Allowed = Annotated[Path | None, typer.Option("--allowed", help="JSON file: what proposals may change, by key.")]
 Target = Annotated[Path | None, typer.Option("--target", help="JSON file: how a candidate is run.")]
+Policy = Annotated[Path | None, typer.Option("--policy", help="JSON file: who decides about what passed validation.")]
 
 
 @app.command()
@@ -89,6 +90,7 @@ def show(name: str, as_json: JsonFlag = False) -> None:
 
     Example: metamon apps show fa-ai
     """
+    from agents import approval
     from db.queries.apps import get_app
     from db.session import session_factory
 
@@ -99,11 +101,12 @@ def show(name: str, as_json: JsonFlag = False) -> None:
         return
     rows: list[list[Any]] = [
         [key, ", ".join(value) if isinstance(value, list) else value]
-        for key, value in record.model_dump(exclude={"config", "allowed", "target", "objectives"}).items()
+        for key, value in record.model_dump(exclude={"config", "allowed", "target", "objectives", "policy"}).items()
     ]
     rows += [[f"config.{key}", value] for key, value in sorted(record.config.items())]
     rows += [[key, json.dumps(value)] for key, value in (("target", record.target), ("objectives", record.objectives))]
     rows += [["proposals may change", ", ".join(sorted(record.allowed)) or "nothing"]]
+    rows += [["policy", approval.words(rule)] for rule in approval.parse(record.policy)]
     print_table(["FIELD", "VALUE"], rows, empty="")
 
 
@@ -117,6 +120,7 @@ def set_(
     config: Config = None,
     allowed: Allowed = None,
     target: Target = None,
+    policy: Policy = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Set fields, objectives and configuration keys; `config.KEY=null` removes a key. Every change is in the audit log.
@@ -124,7 +128,13 @@ def set_(
     An objective is the worst value that is still fine: `objectives.error_rate=0.02`, `objectives.fact_accuracy=0.9`,
     `objectives.latency_p95=2.5` (seconds). Try one first: metamon alerts replay fa-ai --set objectives.error_rate=0.02
 
+    A policy is a list of rules, the first that applies decides: [{"name": "small-prompts", "change": ["prompt"],
+    "max_characters": 40, "then": "approve"}, {"name": "routes", "change": ["routing"], "then": "ask"}]. `policy=[]`
+    goes back to the default: low impact is approved once it passed, all else asks a person.
+
     Example: metamon apps set fa-ai sla_ms=800 config.retrieval.k=6
+
+    Example: metamon apps set fa-ai --policy policy.json
     """
     from agents.apps import change_app, parse_assignments
     from db.queries.apps import get_app
@@ -133,6 +143,10 @@ def set_(
     fields, keys = parse_assignments(assignments or [])
     keys = {**(_document(config) or {}), **keys}
     fields |= {name: doc for name, doc in (("allowed", _document(allowed)), ("target", _document(target))) if doc}
+    if policy is not None:
+        fields["policy"] = _content(policy)
+        if not isinstance(fields["policy"], list):
+            fail(f"{policy} must hold a JSON list of rules", code=2)
     if not fields and not keys:
         fail("nothing to set: metamon apps set fa-ai sla_ms=800", code=2)
     with session_factory().begin() as session:
@@ -147,12 +161,16 @@ def set_(
 def _document(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
+    content = _content(path)
+    if not isinstance(content, dict):
+        fail(f"{path} must hold a JSON object", code=2)
+    return content
+
+
+def _content(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror}", code=2)
     except ValueError as error:
         fail(f"{path} is no JSON: {error}", code=2)
-    if not isinstance(content, dict):
-        fail(f"{path} must hold a JSON object", code=2)
-    return content

@@ -113,12 +113,16 @@ def resolved(view: EventView, *, base_subject: str | None = None) -> Rendered:
 def approval(view: EventView) -> Rendered:
     """Return the mail that asks a person to decide."""
     proposal = _proposal(view)
+    found = "Validation passed."
+    if view.validation is not None and view.validation.verdict != "pass":
+        found = "Validation could not tell whether the change does harm."
+    why = "The change has high impact" if proposal.impact == "high" else "The app's policy asks about such a change"
     return _about_proposal(
         view,
         subject=f"needs your approval: {proposal.title}",
         occasion="approval needed",
         heading=f"Approve? {proposal.title}",
-        lead="Validation passed. The change has high impact, so nothing happens until a person has decided.",
+        lead=f"{found} {why}, so nothing happens until a person has decided.",
         tone="info",
         action=("Review the proposal", f"proposals/{proposal.id}"),
         command=f"metamon proposals approve {proposal.id}",

@@ -34,6 +34,8 @@ class App(Base):
     """The baseline configuration that flags serve: parameters, routes, prompt versions, by dotted key."""
     allowed: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     """Which keys a proposal may change, with type and range. A key that is missing here is refused."""
+    policy: Mapped[list[Json]] = mapped_column(server_default=text("'[]'"))
+    """Rules that approve what passed validation, or ask a person: see `agents.approval`. Empty for the default."""
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[Created]
 

@@ -31,6 +31,8 @@ class AppRecord(BaseModel):
     target: dict[str, Any]
     config: dict[str, Any]
     allowed: dict[str, Any]
+    policy: list[dict[str, Any]]
+    """Rules about what passed validation; the first that applies decides. Empty: low impact is approved, else asked."""
     created_at: datetime
 
 

@@ -182,6 +182,32 @@ def test_a_harmless_change_passes_and_is_approved_by_policy(sessions: sessionmak
     assert jobs_of(sessions, "rollout.start") == [{"proposal_id": ids[0]}]
 
 
+def test_the_app_s_policy_decides_and_its_rule_is_on_record(sessions: sessionmaker[Session], app_id: int) -> None:
+    """A rule that asks stands before low impact and before a fleet that approves everything; the log names it."""
+    with sessions.begin() as session:
+        session.get_one(App, app_id).policy = [
+            {"name": "small-numbers", "change": ["parameter"], "max_characters": 1, "then": "approve"},
+            {"name": "large-numbers", "change": ["parameter"], "then": "ask"},
+        ]
+    small = propose(sessions, app_id, ("sleep_ms", 2), impact="high")
+    large = propose(sessions, app_id, ("sleep_ms", 20), impact="low")
+    work(sessions)
+    assert statuses(sessions, small + large) == [ProposalStatus.APPROVED, ProposalStatus.AWAITING_APPROVAL]
+    with sessions() as session:
+        entries = session.scalars(
+            select(AuditEntry)
+            .where(AuditEntry.action.in_(("proposal.approve", "proposal.ask")))
+            .order_by(AuditEntry.id)
+        ).all()
+        hashes = [session.get_one(ImprovementProposal, each).change_hash for each in small + large]
+    assert [(entry.actor, entry.action, entry.subject) for entry in entries] == [
+        ("policy:small-numbers", "proposal.approve", f"proposal:{small[0]}"),
+        ("policy:large-numbers", "proposal.ask", f"proposal:{large[0]}"),
+    ]
+    assert [entry.detail["change_hash"] for entry in entries] == hashes
+    assert jobs_of(sessions, "notifications.announce") == [{"event": "approval_needed", "subject_id": large[0]}]
+
+
 def test_a_regression_says_in_which_slice_it_lies(sessions: sessionmaker[Session], app_id: int) -> None:
     """Only the region that broke is named: the others lost nothing."""
     propose(sessions, app_id, ("breaks", "emea"))

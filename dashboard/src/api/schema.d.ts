@@ -1920,6 +1920,10 @@ export interface components {
             allowed: {
                 [key: string]: unknown;
             };
+            /** Policy */
+            policy: {
+                [key: string]: unknown;
+            }[];
             /**
              * Created At
              * Format: date-time

@@ -29,6 +29,7 @@ function Apps() {
                 <Facts items={[
                   ["Source", app.source], ["Project", app.project], ["SLA", `${app.sla_ms} ms`], ["Time zone", app.timezone],
                   ["Mails go to", app.notify.length ? app.notify.join(", ") : "nobody"], ["Watched", app.enabled ? "yes" : "no"],
+                  ["What passed", app.policy.length ? `is decided by ${app.policy.map((rule) => String(rule["name"])).join(", ")}` : "low impact is approved, the rest asks a person"],
                 ]} />
                 <h3 className="mt-4 mb-1">Configuration</h3>
                 <div className="-mx-4">

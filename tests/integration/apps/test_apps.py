@@ -161,3 +161,28 @@ def test_an_objective_that_can_never_be_is_refused(stated: str) -> None:
     fields, _ = parse_assignments([f"objectives.error_rate={stated}"])
     with pytest.raises(InvalidAppError, match=r"error_rate is the worst value that is still fine: a share"):
         check_fields(fields)
+
+
+def test_a_policy_is_set_shown_and_taken_back(
+    sessions: sessionmaker[Session], shell: None, http: TestClient, tmp_path: Path
+) -> None:
+    """Who decides is data of the app: in a file, in the API, in the audit log; a wrong one changes nothing."""
+    with sessions.begin() as session:
+        add_app(session, "shop-bot", {"sla_ms": 900}, {}, by="test")
+    assert "low-impact: low impact, pass → approve" in runner.invoke(cli, ["show", "shop-bot"]).stdout
+    rules = [{"name": "small", "change": ["prompt"], "max_characters": 40, "then": "approve"}]
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(rules))
+    assert runner.invoke(cli, ["set", "shop-bot", "--policy", str(file)]).stdout == "changed: policy\n"
+    assert "small: prompt, at most 40 characters, pass → approve" in runner.invoke(cli, ["show", "shop-bot"]).stdout
+    assert http.get("/api/v1/apps/shop-bot").json()["policy"] == rules
+    wrong = http.patch("/api/v1/apps/shop-bot", json={"policy": [{"name": "a", "then": "maybe"}]})
+    assert (wrong.status_code, "policy: rule 1: then" in wrong.text) == (400, True)
+    file.write_text("{}")
+    assert runner.invoke(cli, ["set", "shop-bot", "--policy", str(file)]).exit_code == 2
+    assert http.get("/api/v1/apps/shop-bot").json()["policy"] == rules
+    assert runner.invoke(cli, ["set", "shop-bot", "policy=[]"]).exit_code == 0
+    with sessions() as session:
+        assert get_app(session, "shop-bot").policy == []
+        entries = session.scalars(select(AuditEntry).where(AuditEntry.action == "app.set").order_by(AuditEntry.id))
+        assert [(entry.detail["key"], entry.detail["to"]) for entry in entries] == [("policy", rules), ("policy", [])]
