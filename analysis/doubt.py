@@ -7,7 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from analysis.encoding import Attribute, Codes, Flags, Reals
+from analysis.cells import Cells
+from analysis.encoding import Attribute, Flags, Reals
 from analysis.slices import Conjunction, Window
 from analysis.spread import MAX_CELLS, Spread
 
@@ -24,6 +25,7 @@ class Doubt:
     def __init__(self, attributes: Sequence[Attribute], bad: Window, base: Window, spread: Spread) -> None:
         self.bad, self.base, self.spread = bad, base, spread
         self.levels = [attribute.levels for attribute in attributes]
+        self.cells = Cells(base.codes, self.levels)
         self.support: dict[tuple[int, ...], Reals] = {
             (place,): np.bincount(codes, weights=base.expected, minlength=size).astype(np.float64)
             for place, (codes, size) in enumerate(zip(base.codes, self.levels, strict=True))
@@ -70,9 +72,7 @@ class Doubt:
     def _posterior(self, places: tuple[int, ...], levels: tuple[int, ...]) -> float:
         if places not in self.support:
             a, b = places
-            cells = self.base.codes[a] * self.levels[b] + self.base.codes[b]
-            size = self.levels[a] * self.levels[b]
-            self.support[places] = np.bincount(cells, weights=self.base.expected, minlength=size).astype(np.float64)
+            self.support[places] = self.cells.sums((a, b), self.base.expected)
         cell = levels[0] if len(places) == 1 else levels[0] * self.levels[places[1]] + levels[1]
         variance = self.spread.values if len(places) == 1 else self.spread.pairs
         return 1 / (1 / variance + float(self.support[places][cell]))
@@ -94,28 +94,19 @@ class Doubt:
         total = expected.sum()
         if total <= 0:
             return 0.0
-        current = [codes[now] for codes in self.bad.codes]
-        former = [codes[before] for codes in self.base.codes]
-        share = usual / usual.sum()
-
-        def moved(cells: Codes, old: Codes, support: Reals, variance: float) -> float:
-            size = len(support)
-            shift = np.bincount(cells, weights=expected / total, minlength=size)
-            shift = shift - np.bincount(old, weights=share, minlength=size)
-            return float((shift * shift / (1 / variance + support)).sum())
-
-        doubt = 0.0
+        self._all_pairs()
         fixed = {place for place, _ in conjunction}
-        for place, (cells, old) in enumerate(zip(current, former, strict=True)):
-            if place in fixed:
-                continue
-            doubt += moved(cells, old, self.support[(place,)], self.spread.values)
-        for a, b in self.pairs:
-            if a in fixed or b in fixed:
-                continue
-            self._posterior((a, b), (0, 0))
-            width = self.levels[b]
-            doubt += moved(
-                current[a] * width + current[b], former[a] * width + former[b], self.support[(a, b)], self.spread.pairs
-            )
+        free: list[tuple[int, ...]] = [(place,) for place in range(len(self.levels)) if place not in fixed]
+        free += [pair for pair in self.pairs if not fixed.intersection(pair)]
+        current = Cells([codes[now] for codes in self.bad.codes], self.levels).tables(free, expected / total)
+        former = Cells([codes[before] for codes in self.base.codes], self.levels).tables(free, usual / usual.sum())
+        doubt = 0.0
+        for places in free:
+            variance = self.spread.values if len(places) == 1 else self.spread.pairs
+            shift = current[places] - former[places]
+            doubt += float((shift * shift / (1 / variance + self.support[places])).sum())
         return doubt
+
+    def _all_pairs(self) -> None:
+        missing = [pair for pair in self.pairs if pair not in self.support]
+        self.support.update(self.cells.tables(missing, self.base.expected))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,14 @@ class Attribute:
         return len(self.values)
 
 
+class _Index(dict[Any, int]):
+    """Numbers values in the order in which they are first asked for."""
+
+    def __missing__(self, value: Any) -> int:
+        self[value] = number = len(self)
+        return number
+
+
 def encode(name: str, column: Sequence[str | None], weight: Codes | None = None) -> Attribute:
     """Turn a column of strings into levels, the most frequent first.
 
@@ -46,12 +55,11 @@ def encode(name: str, column: Sequence[str | None], weight: Codes | None = None)
             more, so that a rare value which fails is never lost among frequent ones which do not.
     """
     items = column.tolist() if isinstance(column, np.ndarray) else column
+    index = _Index()
     try:
-        index = {value: place for place, value in enumerate(dict.fromkeys(items))}
         raw = np.fromiter(map(index.__getitem__, items), dtype=np.int64, count=len(items))
     except TypeError:  # an unhashable value in an untyped column
-        items = [None if item is None else str(item) for item in items]
-        index = {value: place for place, value in enumerate(dict.fromkeys(items))}
+        items, index = [None if item is None else str(item) for item in items], _Index()
         raw = np.fromiter(map(index.__getitem__, items), dtype=np.int64, count=len(items))
     distinct = list(index)
     counts = np.bincount(raw, minlength=len(distinct))

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from analysis.cells import BLOCK
 from analysis.encoding import Attribute, Codes, Flags, Reals
 from analysis.spread import MAX_CELLS, Spread
 
@@ -69,9 +70,12 @@ def expected_rate(
             if size <= MAX_CELLS:
                 step((a, b), local[a] * attributes[b].levels + local[b], size, 1 / spread.pairs)
     total = np.full(len(failed), intercept)
-    for key, theta in effects.items():
-        codes = attributes[key[0]].codes
-        if len(key) == 2:
-            codes = codes * attributes[key[1]].levels + attributes[key[1]].codes
-        total += theta[codes]
+    for start in range(0, len(failed), BLOCK):
+        part = slice(start, start + BLOCK)
+        block = [attribute.codes[part] for attribute in attributes]
+        for key, theta in effects.items():
+            cells = block[key[0]]
+            if len(key) == 2:
+                cells = cells * attributes[key[1]].levels + block[key[1]]
+            total[part] += theta[cells]
     return np.clip(sigmoid(total), FLOOR, 1 - FLOOR)

@@ -22,7 +22,7 @@ from analysis.encoding import Attribute, Flags, Reals, encode, leaks_outcome
 from analysis.expected import FLOOR, expected_rate
 from analysis.likelihood import RunLikelihood
 from analysis.onset import onset
-from analysis.slices import MIN_FAILING, Conjunction, Cuboid, Window, add_expected, excess_likelihood, scan
+from analysis.slices import MIN_FAILING, Conjunction, Window, add_expected, excess_likelihood, scan
 from analysis.spread import spread
 from analysis.tails import upper_tail
 
@@ -185,6 +185,11 @@ class _Search:
         self.occurring = {0: 1}
         for cuboid in self.cuboids:
             self.occurring[len(cuboid.places)] = self.occurring.get(len(cuboid.places), 0) + cuboid.occurring
+        self.starts = np.cumsum([0, *(len(cuboid.cells) for cuboid in self.cuboids)])
+        """Where the candidates of each cuboid begin among all."""
+        self.charges = np.repeat(
+            [np.log(self.searched[len(cuboid.places)]) for cuboid in self.cuboids], np.diff(self.starts)
+        )
         self.doubt = Doubt(attributes, self.bad, self.base, known)
         self.null = self.bad.expected.copy()
         """Expectation before anything was explained away."""
@@ -217,7 +222,7 @@ class _Search:
         if len(rows):
             change = window.expected[rows] - self.bad.expected[rows]
             self.bad.expected[rows] = window.expected[rows]
-            add_expected(self.cuboids, self.bad, rows, change)
+            add_expected(self.cuboids, self.bad, rows, change, [a.levels for a in self.attributes])
 
     def pick(self, taken: Sequence[Conjunction]) -> _Pick | None:
         """Return the best conjunction that passes the test, or None.
@@ -244,21 +249,23 @@ class _Search:
 
     def rank(self, likelihood: RunLikelihood) -> list[_Ranked]:
         """Return the shortlist, the best run-level likelihood first."""
-        shortlist: list[tuple[float, Cuboid, int]] = []
-        for cuboid in self.cuboids:
-            scores = excess_likelihood(cuboid) - np.log(self.searched[len(cuboid.places)])
-            best = [int(index) for index in np.argsort(-scores)[:SHORTLIST] if scores[index] > -6]
-            shortlist.extend((float(scores[index]), cuboid, index) for index in best)
-        shortlist.sort(key=lambda entry: -entry[0])
+        scores = excess_likelihood(self.cuboids) - self.charges
+        best = np.argsort(-scores, kind="stable")[:SHORTLIST]
+        shortlist = [self.conjunction(int(index)) for index in best if scores[index] > -6]
         everything: Conjunction = ()
         ranked: list[_Ranked] = []
-        for conjunction in [everything, *(cuboid.conjunction(index) for _, cuboid, index in shortlist[:SHORTLIST])]:
+        for conjunction in [everything, *shortlist]:
             inside = self.bad.mask(conjunction)
             fit = likelihood.gain(inside)
             charge = float(np.log(self.searched[len(conjunction)]))
             ranked.append(_Ranked(fit.gain + fit.moved - charge, conjunction, inside, fit.gain - charge))
         ranked.sort(key=lambda entry: (-entry.score, len(entry.conjunction)))
         return ranked
+
+    def conjunction(self, index: int) -> Conjunction:
+        """Return a candidate by its place among those of all cuboids."""
+        place = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.cuboids[place].conjunction(index - int(self.starts[place]))
 
     def of_two(self, ranked: list[_Ranked], likelihood: RunLikelihood) -> _Ranked | None:
         """Return the better half of the best pair of slices where it beats the best slice alone, or None."""

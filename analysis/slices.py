@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from analysis.cells import Cells
 from analysis.encoding import Attribute, Codes, Flags, Reals
 
 MIN_FAILING = 3
@@ -58,34 +59,18 @@ class Cuboid:
             levels.append(level)
         return tuple(zip(self.places, reversed(levels), strict=True))
 
-    def cell_of(self, codes: Sequence[Codes], rows: Codes | None = None) -> Codes:
-        """Return the mixed-radix code of the given rows, or of all."""
-        total = codes[self.places[0]] if rows is None else codes[self.places[0]][rows]
-        for place, size in zip(self.places[1:], self.sizes[1:], strict=True):
-            column = codes[place] if rows is None else codes[place][rows]
-            total = total * size + column
-        return np.asarray(total)
+    def sums(self, rows: Cells, weights: Reals) -> Reals:
+        """Sum the weights of rows per candidate."""
+        if int(np.prod(self.sizes)) <= DENSE:
+            return rows.sums(self.places, weights)[self.cells]
+        return self.sparse(rows.of(self.places), weights)
 
-    def count_occurring(self, codes: Codes) -> int:
-        """Count the distinct cells among mixed-radix codes."""
-        size = int(np.prod(self.sizes))
-        if size > DENSE:
-            return len(np.unique(codes))
-        seen = np.zeros(size, dtype=bool)
-        seen[codes] = True
-        return int(seen.sum())
-
-    def sums(self, codes: Codes, weights: Reals | None) -> Reals:
-        """Sum weights (or count) per candidate, over rows whose mixed-radix codes are given."""
-        size = int(np.prod(self.sizes))
-        if size <= DENSE:
-            dense = np.bincount(codes, weights=weights, minlength=size)
-            return np.asarray(dense[self.cells], dtype=np.float64)
+    def sparse(self, codes: Codes, weights: Reals) -> Reals:
+        """Sum the weights of rows with these codes per candidate, where a dense array would be too large."""
         place = np.searchsorted(self.cells, codes)
         place[place == len(self.cells)] = 0
         hit = self.cells[place] == codes
-        chosen = None if weights is None else weights[hit]
-        return np.bincount(place[hit], weights=chosen, minlength=len(self.cells)).astype(np.float64)
+        return np.bincount(place[hit], weights=weights[hit], minlength=len(self.cells)).astype(np.float64)
 
 
 def scan(attributes: Sequence[Attribute], bad: Window, *, max_order: int) -> list[Cuboid]:
@@ -93,41 +78,66 @@ def scan(attributes: Sequence[Attribute], bad: Window, *, max_order: int) -> lis
 
     Attributes with one level tell nothing and are skipped. Order of the result: by order, then by attribute.
     """
-    useful = [place for place, attribute in enumerate(attributes) if attribute.levels > 1]
-    bad_rows = np.flatnonzero(bad.failed)
-    found: list[Cuboid] = []
-    for order in range(1, max_order + 1):
-        for places in combinations(useful, order):
-            sizes = tuple(attributes[place].levels for place in places)
-            empty = np.zeros(0)
-            cuboid = Cuboid(places, sizes, np.zeros(0, np.int64), empty, empty)
-            failing = cuboid.cell_of(bad.codes, bad_rows)
-            known = np.ones(len(failing), dtype=bool)
-            for place in places:
-                known &= bad.codes[place][bad_rows] > 0
-            cells, counts = np.unique(failing[known], return_counts=True)
-            enough = counts >= MIN_FAILING
-            if not enough.any():
-                continue
-            cuboid.cells = cells[enough]
-            cuboid.bad_failed = counts[enough].astype(np.float64)
-            everywhere = cuboid.cell_of(bad.codes)
-            cuboid.occurring = cuboid.count_occurring(everywhere)
-            cuboid.bad_expected = cuboid.sums(everywhere, bad.expected)
-            found.append(cuboid)
-    return found
+    levels = [attribute.levels for attribute in attributes]
+    useful = [place for place, size in enumerate(levels) if size > 1]
+    sets = [places for order in range(1, max_order + 1) for places in combinations(useful, order)]
+    everywhere = Cells(bad.codes, levels)
+    failing = Cells([codes[bad.failed] for codes in bad.codes], levels)
+    counts = failing.tables(sets)
+    candidates = [cuboid for places in sets if len((cuboid := _candidates(places, failing, counts)).cells)]
+    totals = everywhere.tables([cuboid.places for cuboid in candidates], bad.expected)
+    for cuboid in candidates:
+        total = totals.get(cuboid.places)
+        if total is None and everywhere.size(cuboid.places) <= DENSE:
+            total = everywhere.sums(cuboid.places, bad.expected)
+        if total is not None:
+            # every expected rate is above zero, so that a cell has runs where its sum is
+            cuboid.occurring = int(np.count_nonzero(total))
+            cuboid.bad_expected = total[cuboid.cells]
+        else:
+            codes = everywhere.of(cuboid.places)
+            cuboid.occurring = len(np.unique(codes))
+            cuboid.bad_expected = cuboid.sparse(codes, bad.expected)
+    return candidates
 
 
-def add_expected(cuboids: Sequence[Cuboid], bad: Window, rows: Codes, change: Reals) -> None:
+def _candidates(places: tuple[int, ...], failing: Cells, tables: dict[tuple[int, ...], Reals]) -> Cuboid:
+    """Return the conjunctions over some attributes with enough failing runs; their expectation is still missing."""
+    sizes = tuple(failing.levels[place] for place in places)
+    counts = tables.get(places)
+    if counts is None and failing.size(places) <= DENSE:
+        counts = failing.sums(places)
+    if counts is not None:
+        cells = np.flatnonzero(counts >= MIN_FAILING)
+        counts = counts[cells]
+    else:
+        cells, per_cell = np.unique(failing.of(places), return_counts=True)
+        enough = per_cell >= MIN_FAILING
+        cells, counts = cells[enough], per_cell[enough].astype(np.float64)
+    known, rest = np.ones(len(cells), dtype=bool), cells
+    for size in reversed(sizes):
+        rest, level = np.divmod(rest, size)
+        known &= level > 0
+    return Cuboid(places, sizes, cells[known], counts[known], np.zeros(0))
+
+
+def add_expected(cuboids: Sequence[Cuboid], bad: Window, rows: Codes, change: Reals, levels: Sequence[int]) -> None:
     """Move the expectations of all candidates by what changed in some runs of the bad window."""
+    moved = Cells([codes[rows] for codes in bad.codes], levels)
+    tables = moved.tables([cuboid.places for cuboid in cuboids], change)
     for cuboid in cuboids:
-        cuboid.bad_expected = cuboid.bad_expected + cuboid.sums(cuboid.cell_of(bad.codes, rows), change)
+        table = tables.get(cuboid.places)
+        more = cuboid.sums(moved, change) if table is None else table[cuboid.cells]
+        cuboid.bad_expected = cuboid.bad_expected + more
 
 
-def excess_likelihood(cuboid: Cuboid) -> Reals:
-    """Return how much better a rate of its own explains each candidate than the expected one, in nats.
+def excess_likelihood(cuboids: Sequence[Cuboid]) -> Reals:
+    """Return how much better a rate of its own explains each candidate of all cuboids than the expected one, in nats.
 
     The Poisson likelihood ratio; 0 where it fails no more than expected.
     """
-    now, expected = cuboid.bad_failed, np.maximum(cuboid.bad_expected, 1e-9)
+    if not cuboids:
+        return np.zeros(0)
+    now = np.concatenate([cuboid.bad_failed for cuboid in cuboids])
+    expected = np.maximum(np.concatenate([cuboid.bad_expected for cuboid in cuboids]), 1e-9)
     return np.where(now > expected, now * np.log(now / expected) - (now - expected), 0.0)

@@ -8,7 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from analysis.encoding import Attribute, Codes, Flags, Reals
+from analysis.cells import Cells
+from analysis.encoding import Attribute, Flags, Reals
 
 MIN_EXPECTED = 0.5
 """Cells with fewer expected failures say nothing about a spread."""
@@ -46,20 +47,18 @@ def spread(attributes: Sequence[Attribute], failed: Flags, baseline: Flags) -> S
     if rate in (0.0, 1.0):
         return Spread(VALUES[0], PAIRS[0])
     codes = [attribute.codes[rows] for attribute in attributes]
-    failing = [column[y] for column in codes]
-    runs = [np.bincount(c, minlength=a.levels) for c, a in zip(codes, attributes, strict=True)]
-    fails = [np.bincount(c, minlength=a.levels) for c, a in zip(failing, attributes, strict=True)]
-    singles = [_moments(f.astype(float), (n * rate).astype(np.float64), rate) for f, n in zip(fails, runs, strict=True)]
+    levels = [attribute.levels for attribute in attributes]
+    everywhere, failing = Cells(codes, levels), Cells([column[y] for column in codes], levels)
+    runs = [everywhere.sums((place,)) for place in range(len(levels))]
+    fails = [failing.sums((place,)) for place in range(len(levels))]
+    singles = [_moments(f, n * rate, rate) for f, n in zip(fails, runs, strict=True)]
     lift = [(f + 4.0) / (n * rate + 4.0) for f, n in zip(fails, runs, strict=True)]
-    pairs: list[tuple[float, float]] = []
-    for a, b in combinations(range(len(attributes)), 2):
-        size = attributes[a].levels * attributes[b].levels
-        if size > MAX_CELLS:
-            continue
-        cells: Codes = codes[a] * attributes[b].levels + codes[b]
-        expected = np.bincount(cells, minlength=size) * rate * np.outer(lift[a], lift[b]).ravel()
-        observed = np.bincount(failing[a] * attributes[b].levels + failing[b], minlength=size)
-        pairs.append(_moments(observed.astype(float), expected, rate))
+    known = [pair for pair in combinations(range(len(levels)), 2) if everywhere.size(pair) <= MAX_CELLS]
+    counts, failures = everywhere.tables(known), failing.tables(known)
+    pairs = [
+        _moments(failures[pair], counts[pair] * rate * np.outer(lift[pair[0]], lift[pair[1]]).ravel(), rate)
+        for pair in known
+    ]
     return Spread(_ratio(singles, VALUES), _ratio(pairs, PAIRS))
 
 
