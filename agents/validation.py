@@ -184,6 +184,7 @@ def prepare_resume(session: Session, source_id: int, wish: Wish, *, now: datetim
         chunks=0,
         remaining=0,
         seed=source.seed,
+        judges=list(source.judges),
         requested_by=wish.by,
         resumed_from=source.id,
         budget_usd=wish.budget_usd,
@@ -423,6 +424,8 @@ def finish(
         reasons += where_worse(rows, executions, results, repeats=validation.repeats)
     if stopped_early:
         reasons.append(f"stopped after the first {len(rows)} cases of {validation.total // 2 // validation.repeats}")
+    if len(validation.judges) > 1:
+        reasons.append(f"the model that judges changed on the way: {', then '.join(validation.judges)}")
     if validation.subset is not None and verdict is Verdict.PASS:
         # Cases chosen for having failed get better by chance alone.
         verdict = Verdict.INCONCLUSIVE

@@ -206,11 +206,16 @@ class Chunk:
         rows = [self._row(case, repeat, arm, answer) for arm, answer in answers.items()]
         now = utc_now()
         with self.sessions() as session, session.begin():
-            ledger = validations.add_executions(session, self.work.validation_id, rows)
+            ledger = validations.add_executions(session, self.work.validation_id, rows, judge=self._judge(case))
             if ledger.over_budget:
                 validation_end.stop_at_budget(session, self.work.validation_id, now=now)
         if ledger.over_budget or not ledger.running:
             self.over.set()
+
+    def _judge(self, case: GoldenCase) -> str | None:
+        """Return which model judges the case; None where none does."""
+        asked = any(isinstance(check, Graded) for check in self.work.checks[case.id])
+        return self.grader.version if self.grader is not None and asked else None
 
     def _row(self, case: GoldenCase, repeat: int, arm: str, answer: Answer) -> dict[str, Any]:
         judged = judge(

@@ -28,6 +28,8 @@ def print_report(record: ValidationDetail) -> None:
         markup=False,
         highlight=False,
     )
+    if record.judges:
+        out.print(f"Judged by {', then '.join(record.judges)}", markup=False, highlight=False, soft_wrap=True)
     for key, change in record.changed.items():
         out.print(f"  {key}: {change['from']!r} → {change['to']!r}", markup=False, highlight=False)
     for reason in record.reasons:

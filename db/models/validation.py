@@ -93,6 +93,8 @@ class ValidationResult(Base):
     budget_tokens: Mapped[int | None]
     spent_usd: Mapped[float] = mapped_column(server_default="0")
     spent_tokens: Mapped[int] = mapped_column(server_default="0")
+    judges: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    """Model and prompt that judged by criteria, by version; more than one where it changed on the way."""
     project_id: Mapped[UUID | None]
     """The experiment that both arms are traced to."""
     baseline_metrics: Mapped[Json] = mapped_column(server_default=text("'{}'"))

@@ -63,6 +63,8 @@ class ValidationDetail(ValidationRecord):
     golden_set: str
     golden_version: int
     golden_hash: str
+    judges: list[str]
+    """Versions of the model that judged by criteria; empty where no check asks one."""
     changed: dict[str, dict[str, Any]]
     """What differs between the arms: {"key": {"from", "to"}}."""
     comparison: dict[str, dict[str, Any]]
@@ -146,6 +148,7 @@ def show_validation(session: Session, validation_id: int) -> ValidationDetail:
         golden_set=golden.name,
         golden_version=golden.version,
         golden_hash=row.set_hash,
+        judges=row.judges,
         changed={
             key: {"from": row.baseline.get(key), "to": row.candidate.get(key)}
             for key in keys

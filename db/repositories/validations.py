@@ -57,8 +57,13 @@ class Ledger:
     over_budget: bool
 
 
-def add_executions(session: Session, validation_id: int, rows: Sequence[Mapping[str, Any]]) -> Ledger:
+def add_executions(
+    session: Session, validation_id: int, rows: Sequence[Mapping[str, Any]], *, judge: str | None = None
+) -> Ledger:
     """Write executions of a running run and book what they cost; one that is there already stays as it is.
+
+    Args:
+        judge: version of the model that judged them, where one did.
 
     The row of the run is locked by the booking, so that nothing is written for one that is over.
     """
@@ -71,6 +76,8 @@ def add_executions(session: Session, validation_id: int, rows: Sequence[Mapping[
         .on_conflict_do_nothing(constraint="uq_validation_cases_execution")
         .returning(ValidationCase.cost, ValidationCase.tokens)
     ).all()
+    if judge is not None and judge not in run.judges:
+        run.judges = [*run.judges, judge]
     run.spent_usd += sum(cost or 0.0 for cost, _ in added)
     run.spent_tokens += sum(tokens or 0 for _, tokens in added)
     return Ledger(

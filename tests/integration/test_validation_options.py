@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from agents import validation, validation_run
 from agents.validation import NothingToValidateError, NotResumableError, Wish
+from cli.validation_report import print_report
 from core.clock import utc_now
 from core.settings import Settings
 from core.states import CaseOutcome, ProposalStatus, ValidationState, Verdict
@@ -357,3 +359,42 @@ def test_a_judge_that_fails_is_no_pass(
     rows = judged(sessions, app_id, model)
     assert {row.outcome for row in rows} == {CaseOutcome.JUDGE_ERROR}
     assert all("tone" not in row.scores for row in rows)
+
+
+def test_a_run_says_which_model_judged_it(
+    sessions: sessionmaker[Session], app_id: int, model: OpenAIServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two validations can be compared only where the judge was the same: a change on the way is said."""
+    model.content = {"reason": "It does.", "first_meets": True, "second_meets": True}
+    settings = settings_of(model)
+    with sessions.begin() as session:
+        golden.import_set(session, app_id, "graded", parse_lines(graded_lines(2)))
+    run_id = start(sessions, {"sleep_ms": 2}, set_name="graded")
+    with sessions.begin() as session:
+        validation.launch(session, run_id, now=utc_now())
+    chunk = validation_run.load(sessions, run_id, 0)
+    assert chunk is not None
+    chunks = [replace(chunk, cases=[case]) for case in chunk.cases]
+    for part, name in zip(chunks, ("fake", "other"), strict=True):
+        judge = grader(settings.model_copy(update={"openai_model": name}))
+        validation_run.Chunk(sessions, part, opener=lambda spec: Busy([], [0], None), grader=judge).run()
+    with sessions.begin() as session:
+        validation.finish(session, run_id, now=utc_now(), auto_approve=False)
+    with sessions() as session:
+        record = show_validation(session, run_id)
+    assert [judge.split()[0] for judge in record.judges] == ["fake", "other"]
+    assert all(" local:" in judge for judge in record.judges)
+    assert any(reason.startswith("the model that judges changed on the way: fake local:") for reason in record.reasons)
+    print_report(record)
+    assert f"Judged by {record.judges[0]}, then {record.judges[1]}" in capsys.readouterr().out
+    with sessions.begin() as session:
+        session.get_one(ValidationResult, run_id).verdict = Verdict.ERROR
+        again, _ = validation.prepare_resume(session, run_id, Wish("cli:test", 2), now=utc_now())
+        assert again.judges == record.judges
+
+
+def test_a_run_without_such_checks_names_no_judge(sessions: sessionmaker[Session], app_id: int) -> None:
+    """A model that is configured and not asked has judged nothing."""
+    run_id = start(sessions, {"sleep_ms": 2})
+    work(sessions)
+    assert read(sessions, run_id).judges == []

@@ -4130,6 +4130,8 @@ export interface components {
             golden_version: number;
             /** Golden Hash */
             golden_hash: string;
+            /** Judges */
+            judges: string[];
             /** Changed */
             changed: {
                 [key: string]: {
