@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -358,8 +358,13 @@ def _send(session: Session, validation: ValidationResult, count: int, *, parent:
         validation.launched = chunk + 1
 
 
-def chunk_finished(session: Session, validation_id: int, chunk: int, *, parent: Claim | None = None) -> None:
+def chunk_finished(
+    session: Session, validation_id: int, chunk: int, *, case_ids: Sequence[int], parent: Claim | None = None
+) -> None:
     """Count a chunk down, in its finishing transaction; send the next one. The last one enqueues the verdict.
+
+    Args:
+        case_ids: the chunk's cases; none where it was not run.
 
     So does a smoke sample that shows a disaster, while a harmless one lets the rest run; and a chunk that could not ask
     the target a single time in all its attempts: the rest would wait as long for nothing, and can be resumed.
@@ -369,7 +374,7 @@ def chunk_finished(session: Session, validation_id: int, chunk: int, *, parent: 
         return
     validation.remaining -= 1
     window = pace(parse_target(validation.target).concurrency).window
-    over = validation.remaining == 0 or _is_outage(session, validation, chunk)
+    over = validation.remaining == 0 or validations.none_asked(session, validation_id, case_ids)
     if validation.smoke and chunk == 0 and not over:
         over = _is_disaster(session, validation)
         if not over:
@@ -544,11 +549,6 @@ def _announce(session: Session, event: str, subject_id: int, parent: Claim | Non
         args={"event": event, "subject_id": subject_id},
         parent=parent,
     )
-
-
-def _is_outage(session: Session, validation: ValidationResult, chunk: int) -> bool:
-    ids = chunks_of(validation, golden.outline(session, validation.set_id))[chunk]
-    return validations.none_asked(session, validation.id, ids)
 
 
 def _is_disaster(session: Session, validation: ValidationResult) -> bool:

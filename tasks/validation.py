@@ -35,6 +35,7 @@ def run_chunk(job: RunningJob) -> None:
     """Run the cases of a chunk that are not on record; they are written one by one, the chunk is counted once."""
     validation_id, chunk = int(job.args["validation_id"]), int(job.args["chunk"])
     work = validation_run.load(job.sessions, validation_id, chunk)
+    case_ids = [] if work is None else [case.id for case in work.cases]
     if work is not None:
         validation_run.Chunk(
             job.sessions,
@@ -47,7 +48,7 @@ def run_chunk(job: RunningJob) -> None:
             attempt=job.claim.attempt,
         ).run()
     with job.finish() as session:
-        validation.chunk_finished(session, validation_id, chunk, parent=job.claim)
+        validation.chunk_finished(session, validation_id, chunk, case_ids=case_ids, parent=job.claim)
 
 
 @fleet_task("validation.finish")
