@@ -194,6 +194,78 @@ def show(set_id: Annotated[int, typer.Argument(help="Number of a version.")], as
 
 
 @app.command()
+def agreement(set_id: Annotated[int, typer.Argument(help="Number of a version.")], as_json: JsonFlag = False) -> None:
+    """Tell how far the model that judges agrees with people, on the answers of a version that people labelled.
+
+    A check of the type `model` may hold labels: {"type": "model", "metric": "tone", "criteria": "…", "labels":
+    [{"answer": "…", "meets": true}, …]}. κ is agreement beyond chance: 1 for full, 0 for none. Each label is two calls.
+
+    Example: metamon golden agreement 3
+    """
+    from agents import judge_agreement
+    from cli.output import bar
+    from core.settings import settings
+    from db.queries.golden import list_cases, show_set
+    from db.session import session_factory
+    from llm.grading import grader
+
+    with session_factory()() as session:
+        show_set(session, set_id)
+        answers = judge_agreement.labelled(list_cases(session, set_id))
+    if not answers:
+        fail(
+            f'version {set_id} has no labels: give a check of the type model "labels": '
+            '[{"answer": "…", "meets": true}], and import it again',
+            2,
+        )
+    judge = grader(settings())
+    if judge is None:
+        fail("no model is configured that could judge: set OPENAI_API_KEY or OPENAI_BASE_URL", 4)
+    err.print(f"{len(answers)} labelled answers, each asked twice: {judge.version}", markup=False, highlight=False)
+    with bar("judging") as progress:
+        report = judge_agreement.measure(answers, judge, progress=progress)
+    if as_json:
+        print_json(report)
+    else:
+        print_table(
+            ["METRIC", "LABELS", "JUDGED", "AGREES", "95 % CI", "κ", "95 % CI", "TOO KIND", "TOO STRICT"],
+            [
+                [
+                    row.metric,
+                    row.labels,
+                    row.judged,
+                    None if row.agreement is None else f"{100 * row.agreement:.1f} %",
+                    _interval(row.agreement_interval, "{:.0%}"),
+                    None if row.kappa is None else f"{row.kappa:.2f}",
+                    _interval(row.kappa_interval, "{:.2f}"),
+                    row.too_kind,
+                    row.too_strict,
+                ]
+                for row in (report.metrics if len(report.metrics) == 1 else [*report.metrics, report.all])
+            ],
+            empty="",
+        )
+        for each in report.disputed[:20]:
+            people, model = ("meets" if said else "does not meet" for said in (each.people, each.judge))
+            out.print(
+                f"  {each.key}, {each.metric}: people say it {people} the criteria, the model says it {model} them: "
+                f"{' '.join(each.answer.split())[:80]}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+    if report.first_error is not None:
+        missing = report.all.labels - report.all.judged
+        err.print(f"{missing} not judged, for example: {report.first_error}", style="yellow", markup=False)
+    if not report.all.judged:
+        raise typer.Exit(4)
+
+
+def _interval(bounds: tuple[float, float] | None, form: str) -> str | None:
+    return None if bounds is None else f"{form.format(bounds[0])} … {form.format(bounds[1])}"
+
+
+@app.command()
 def export(
     app_name: AppOption,
     name: Annotated[str | None, typer.Option(help="Name of the set.")] = None,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from targets.json_schema import check_schema
 
 MAX_PATTERN = 500
+MAX_LABELS = 50
 Metric = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z][\w.\-]*$")]
 Path = Annotated[str, Field(max_length=200)]
 
@@ -99,6 +100,13 @@ class Latency(_Check):
     max_ms: float = Field(gt=0)
 
 
+class Label(_Check):
+    """What a person says of one answer by the check's criteria."""
+
+    answer: str = Field(min_length=1, max_length=8000)
+    meets: bool = Field(strict=True)
+
+
 class Graded(_Check):
     """Criteria that a model judges the answer by. Where it cannot, or contradicts itself, nothing is concluded."""
 
@@ -109,6 +117,15 @@ class Graded(_Check):
     """What a right answer does, in words: "names the risk, gives no advice to buy"."""
     reference: str | None = Field(default=None, max_length=8000)
     """A right answer, to compare with."""
+    labels: list[Label] = Field(default_factory=list, max_length=MAX_LABELS)
+    """Answers that people judged, right ones and wrong ones: what the model is measured by."""
+
+    @field_validator("labels")
+    @classmethod
+    def _once(cls, labels: list[Label]) -> list[Label]:
+        if len({label.answer for label in labels}) < len(labels):
+            raise ValueError("must name each answer once: the same one twice says nothing new")
+        return labels
 
 
 Check = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from core.settings import settings
 from db.models.apps import App
 from db.repositories import golden
 from targets.golden import parse_lines
+from tests.fakes.openai_server import OpenAIServer, openai_server
 from tests.integration.test_validation_loop import lines
 from tests.integration.traces.conftest import served_app
 from traces import ingest
@@ -171,3 +173,54 @@ def test_an_example_without_outputs_is_refused_by_its_id(
             golden_cli.app, ["import", "--langsmith", "support", "--app", "fa-ai"], catch_exceptions=False
         )
     assert len(exported()) == 3
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
+    """A model that says yes to everything."""
+    with openai_server() as server:
+        server.content = {"reason": "It does.", "first_meets": True, "second_meets": True}
+        monkeypatch.setenv("METAMON_OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("METAMON_OPENAI_API_KEY", "none")
+        settings.cache_clear()
+        yield server
+    settings.cache_clear()
+
+
+def labelled_set(tmp_path: Path, answers: dict[str, bool]) -> str:
+    """Import a set whose one case has labelled answers; return its number."""
+    check = {"type": "model", "metric": "tone", "criteria": "It gives a number and no advice."}
+    labels = [{"answer": answer, "meets": meets} for answer, meets in answers.items()]
+    file = tmp_path / "labelled.jsonl"
+    file.write_text(json.dumps({"key": "a", "inputs": {"q": "?"}, "checks": [{**check, "labels": labels}]}))
+    return str(json.loads(run("import", str(file), "--app", "fa-ai", "--name", "labelled", "--json").stdout)["id"])
+
+
+def test_the_judge_is_measured_by_what_people_said(
+    fleet: sessionmaker[Session], judge: OpenAIServer, tmp_path: Path
+) -> None:
+    """A judge that passes everything agrees with most, and not beyond chance: that is what κ is for."""
+    set_id = labelled_set(tmp_path, {"7": True, "8": True, "9": True, "Buy!": False})
+    shown = run("agreement", set_id)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.splitlines()[1].split()[:5] == ["tone", "4", "4", "75.0", "%"]
+    assert "people say it does not meet the criteria, the model says it meets them: Buy!" in shown.stdout
+    assert len(judge.requests) == 8
+    report = json.loads(run("agreement", set_id, "--json").stdout)
+    assert (report["all"]["agreement"], report["all"]["kappa"]) == (0.75, 0.0)
+    assert report["all"]["kappa_interval"][0] < 0 < report["all"]["kappa_interval"][1]
+    assert " local:" in report["judge"]
+
+
+def test_an_agreement_without_labels_or_without_grades_is_no_figure(
+    fleet: sessionmaker[Session], judge: OpenAIServer, tmp_path: Path
+) -> None:
+    """No labels is a usage error that shows their form; a judge that is down is an error of its own."""
+    none = run("agreement", "1")
+    assert none.exit_code == 2
+    assert '"meets": true' in " ".join(none.stderr.split())
+    judge.behaviour = "garbage"
+    away = run("agreement", labelled_set(tmp_path, {"7": True}))
+    assert away.exit_code == 4
+    assert "1 not judged" in away.stderr
+    assert run("agreement", "99").exit_code != 0

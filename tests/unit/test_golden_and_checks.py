@@ -46,6 +46,16 @@ def with_check(**check: Any) -> str:
         (with_check(type="contains", metric="m", value=[]), r"checks\[0\].value: must name at least one text"),
         (with_check(type="json_schema", metric="m", schema={"pattern": "x"}), r"checks\[0\].schema: .*not supported"),
         (with_check(type="numeric", metric="m", expected=1, tolerance=-1), r"checks\[0\].tolerance"),
+        (
+            with_check(type="model", metric="m", criteria="Gives no advice.", labels=[{"answer": "x", "meets": "yes"}]),
+            r"checks\[0\].labels\[0\].meets: ",
+        ),
+        (
+            with_check(
+                type="model", metric="m", criteria="Gives no advice.", labels=2 * [{"answer": "x", "meets": True}]
+            ),
+            r"checks\[0\].labels: must name each answer once",
+        ),
         ('{"key": "a", "inputs": {"x": NaN}, "checks": []}', "NaN is no number"),
         ("x" * 300_000, "at most 262144 characters"),
         ('{"key":' + "[" * 5000, "is no JSON"),
