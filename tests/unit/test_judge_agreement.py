@@ -58,7 +58,8 @@ def test_judge_and_people_are_compared_by_metric_and_in_all() -> None:
     number, tone = report.metrics
     assert (number.metric, number.labels, number.judged) == ("number", 6, 5)
     assert (number.both_yes, number.both_no, number.too_kind, number.too_strict) == (2, 2, 0, 1)
-    assert (number.agreement, number.kappa) == (pytest.approx(0.8), pytest.approx(0.6154, abs=1e-4))
+    assert number.agreement == pytest.approx(0.8)
+    assert number.kappa == pytest.approx(0.6154, abs=1e-4)
     assert (tone.too_kind, tone.agreement, tone.kappa) == (1, 0.0, 0.0)
     assert (report.all.labels, report.all.judged, report.judge) == (7, 6, "kind 1")
     assert report.first_error == "contradicts itself"
