@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.clock import floor_time
 from core.settings import Settings
-from core.states import LIVE_ROLLOUTS, JobState, ProposalStatus, RolloutState
+from core.states import LIVE_ROLLOUTS, JobState, ProposalStatus, RolloutState, Severity
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
 from db.models.evaluation import ImprovementImpact, ModelUsage
@@ -168,6 +168,15 @@ def collect(
         .order_by(MonitoringAlert.fired_at.desc(), MonitoringAlert.id.desc())
         .limit(LISTED)
     ).all()
+    shown = [row.id for row in alerts]
+    beyond, critical_beyond = session.execute(
+        select(func.count(), func.count().filter(MonitoringAlert.severity == Severity.CRITICAL)).where(
+            MonitoringAlert.app_id == app.id,
+            MonitoringAlert.fired_at.is_not(None),
+            MonitoringAlert.resolved_at.is_(None),
+            MonitoringAlert.id.not_in(shown),
+        )
+    ).one()
     views = sorted((gather.alert_view(row) for row in alerts), key=lambda a: (not a.is_open, -a.severity.rank))
     return DigestView(
         site=site_of(app, settings, zone),
@@ -188,6 +197,8 @@ def collect(
         ),
         new_alerts=tuple(a for a in views if a.fired_at is not None and a.fired_at >= since),
         continuing_alerts=tuple(a for a in views if a.fired_at is not None and a.fired_at < since),
+        beyond=beyond,
+        critical_beyond=critical_beyond,
         metrics=table.metric_table(today, yesterday, _hours(session, app.id, start - BASELINE, start)),
         impacts=tuple(
             gather.impact_view(row, title)

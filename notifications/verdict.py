@@ -15,7 +15,7 @@ def verdict(view: DigestView) -> tuple[str, Literal["alarm", "warn", "good", "in
     if view.critical:
         return f"{app} is in trouble: {count(view.critical, 'critical alert')} open", "alarm"
     if view.open_alerts:
-        return f"{app} is degraded: {count(len(view.open_alerts), 'alert')} open", "warn"
+        return f"{app} is degraded: {count(len(view.open_alerts) + view.beyond, 'alert')} open", "warn"
     if not view.checks.complete:
         return f"Monitoring had gaps: {view.checks.ran} of {view.checks.due} checks ran", "warn"
     if view.alerts:
@@ -34,8 +34,9 @@ def lead(view: DigestView) -> str:
     alerts = view.open_alerts or view.alerts
     if alerts:
         said.append(_worst(view, alerts[0]))
-        if len(alerts) > 1:
-            said.append(f"{count(len(alerts) - 1, 'other alert')} beside it.")
+        others = len(alerts) - 1 + view.beyond
+        if others:
+            said.append(f"{count(others, 'other alert')} beside it.")
     if view.decisions:
         number = len(view.decisions)
         said.append("One proposal waits for your decision." if number == 1 else f"{number} proposals wait for you.")

@@ -297,6 +297,11 @@ class DigestView:
     blocked: tuple[ProposalView, ...] = ()
     new_alerts: tuple[AlertView, ...] = ()
     continuing_alerts: tuple[AlertView, ...] = ()
+    """Alerts of the day, the first so many; how many there are in all is counted apart."""
+    beyond: int = 0
+    """Open alerts that are in neither list."""
+    critical_beyond: int = 0
+    """How many of those are critical."""
     metrics: tuple[MetricView, ...] = ()
     impacts: tuple[ImpactView, ...] = ()
     chart: ChartView | None = None
@@ -318,7 +323,7 @@ class DigestView:
     @property
     def critical(self) -> int:
         """How many critical alerts are open."""
-        return sum(alert.severity is Severity.CRITICAL for alert in self.open_alerts)
+        return sum(alert.severity is Severity.CRITICAL for alert in self.open_alerts) + self.critical_beyond
 
     @property
     def quiet(self) -> bool:

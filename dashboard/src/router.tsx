@@ -57,12 +57,10 @@ export interface Filters {
   range?: string;
   subject?: string;
   tab?: string;
-  /** Come to decide: a mail's link opens the question, and answers nothing. */
-  decide?: string;
 }
 const filters = (search: Record<string, unknown>): Filters =>
   Object.fromEntries(
-    ["app", "state", "severity", "kind", "queue", "range", "subject", "tab", "decide"].map((name) => [name, text(search[name])]).filter(([, value]) => value),
+    ["app", "state", "severity", "kind", "queue", "range", "subject", "tab"].map((name) => [name, text(search[name])]).filter(([, value]) => value),
   );
 
 const list = <P extends string>(path: P, load: () => Promise<Record<string, unknown>>, name: string) =>

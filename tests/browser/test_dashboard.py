@@ -287,7 +287,7 @@ def test_from_the_digest_to_the_decision_it_takes_two_clicks(
         mail = preview_digest(session, "fa-ai", now=utc_now(), settings=settings)
     page = signed_in(RAE)
     page.set_content(mail.html)
-    page.locator(f"a[href$='/proposals/{world.mailed}?decide=1']").click()
+    page.locator(f"a[href$='/proposals/{world.mailed}#decide']").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("The rollout of")
     with day() as session:

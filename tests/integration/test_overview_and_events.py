@@ -13,16 +13,18 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
+from core.settings import Settings
 from core.states import JobState, ProposalStatus, Scope
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
 from db.models.changes import Change
 from db.models.jobs import Job
 from db.repositories import changes, jobs
+from notifications.trial import preview_digest
 from tests.api_server import bearer, served_api
 from tests.monitoring_world import make_world, steady
 from tests.rollout_world import add_app, add_proposal
@@ -406,3 +408,35 @@ def test_everything_but_the_door_is_locked(http: httpx.Client) -> None:
             assert answer.status_code == 401, (method, path, answer.status_code)
             asked += 1
     assert asked > 60
+
+
+def test_ten_thousand_open_alerts_are_counted_and_the_first_are_shown(
+    http: httpx.Client, sessions: sessionmaker[Session]
+) -> None:
+    """A detector gone mad must not make the page, a list or the digest a book."""
+    app_id, now = add_app(sessions), utc_now()
+    with sessions.begin() as session:
+        checked(session, app_id)
+        session.execute(
+            insert(MonitoringAlert),
+            [
+                {
+                    "app_id": app_id, "fingerprint": f"error_spike:m{number}", "metric": "error_rate",
+                    "title": "Error rate 40 %", "window_start": now, "window_end": now, "opened_at": now,
+                    "kind": "error_spike", "severity": "critical", "state": "firing", "fired_at": now,
+                }
+                for number in range(10_000)
+            ],
+        )  # fmt: skip
+    page = http.get("/overview")
+    assert page.status_code == 200
+    assert len(page.content) < 100_000
+    [shown] = page.json()["apps"]
+    assert shown["open_alerts"] == 10_000
+    first = http.get("/alerts", params={"limit": 50}).json()
+    assert len(first["items"]) == 50
+    assert first["next_cursor"]
+    with sessions() as session:
+        digest = preview_digest(session, "fa-ai", now=utc_now(), settings=Settings())
+    assert len(digest.html) < 150_000
+    assert "10000 alerts" in digest.subject.replace(",", "") or "10000 critical" in digest.subject.replace(",", "")

@@ -1,8 +1,7 @@
-import { Link, useParams, useSearch } from "@tanstack/react-router";
+import { Link, useLocation, useParams } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { $api, api, Problem, type Schemas } from "../api/client";
 import { useUser } from "../api/session";
-import type { Filters } from "../router";
 import { conditions, count, metricName, moment, number, pct, words } from "../lib/format";
 import { asText } from "../lib/diff";
 import { around, reading } from "../lib/scale";
@@ -186,7 +185,8 @@ export function ProposalPage() {
     setAsked(true);
     setDraft({ decision, reason: draft?.reason ?? "" });
   };
-  const { decide } = useSearch({ strict: false }) as Filters;
+  // A mail's link opens the question, and answers nothing.
+  const decide = useLocation({ select: (location) => location.hash === "decide" });
   const come = useRef(false);
   useEffect(() => {
     if (!decide || !waits || !mayDecide || come.current) return;
