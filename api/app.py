@@ -26,9 +26,9 @@ from core.settings import settings
 from db.session import engine
 
 ADMIN_ROUTES = (
-    "alerts", "apps", "evaluations", "events", "golden", "impact", "jobs", "mail", "metrics_series", "overview",
-    "pause", "prompts",
-    "proposals", "research", "rollouts", "session", "status", "tokens", "users", "validations",
+    "alerts", "apps", "errors", "evaluations", "events", "golden", "impact", "jobs", "mail", "metrics_series",
+    "overview", "pause", "prompts", "proposals", "research", "rollouts", "session", "status", "tokens",
+    "users", "validations",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ AREAS = {
     "apps": ("cli.apps", "The monitored apps: add, set, list."),
     "db": ("cli.database", "The database: migrate it, check it, or get the SQL."),
     "digest": ("cli.digest", "The daily digest: preview it, send it."),
+    "errors": ("cli.errors", "Errors by pattern: list, merge, split."),
     "evaluate": ("cli.evaluate", "Score a day now."),
     "evaluations": ("cli.evaluations", "Daily scores against yesterday and the baseline."),
     "golden": ("cli.golden", "Golden sets: import, list, show, export."),

@@ -26,7 +26,7 @@ from agents.research.evidence import (
 from agents.research.generators import Situation, hypotheses
 from agents.research.history import History
 from agents.research.sample import NOT_ABOUT_RUNS, Sample, sample
-from analysis.errors import group
+from analysis.errors import Known, Pattern, group
 from analysis.localise import Cause, localise
 from core.states import ProposalStatus
 from llm.redaction import redact, redact_all
@@ -48,6 +48,9 @@ VERSIONS = ("revision_id", "ls_model_name")
 """Attributes that the tracing sets: never a cause by themselves, yet they say what was deployed."""
 
 INCIDENTS = 5
+REMEMBERED = 200
+"""Error patterns of one investigation that are kept."""
+
 VALUE_CAP = 200
 """Characters of an attribute's value that are shown."""
 EXEMPLARS = 3
@@ -73,6 +76,8 @@ class Subject:
     """Changes that fell recently, by hash: how."""
     history: History = field(default_factory=History)
     """Earlier fixes, of all apps."""
+    known_errors: Sequence[Known] = ()
+    """Error patterns of before."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Finding:
     hypotheses: list[Hypothesis] = field(default_factory=list)
     conclusive: bool = False
     """Whether more runs could hardly change it."""
+    patterns: Sequence[Pattern] = ()
+    """Error patterns that were seen, to be remembered."""
     selects: Mapping[str, str] = field(default_factory=dict)
     """The first cause's conditions as they are in the runs, for counting alone: the cause's own are redacted."""
 
@@ -115,6 +122,7 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
         )
     records = [_cause_record(f"cause-{n}", cause, subject) for n, cause in enumerate(causes, 1)]
     records = [_since(record, laid_out, failed, judged) for record in records]
+    patterns, errors = _errors(laid_out, failed, records, subject.known_errors)
     evidence = Evidence(
         alert_id=subject.alert_id,
         app=subject.app,
@@ -132,12 +140,12 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
         changes=list(subject.changes),
         new_values=_new_values(laid_out),
         incidents=_incidents(subject, records),
-        errors=_errors(laid_out, failed, records),
+        errors=errors,
         exemplars=_exemplars(laid_out, failed, records, subject.metric),
         health=_health(laid_out, failed, judged),
     )
     if not records:
-        return Finding(_redacted(evidence), laid_out)
+        return Finding(_redacted(evidence), laid_out, patterns=patterns)
     situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms, subject.tried)
     ideas = [_recalling(idea, evidence.incidents) for idea in subject.history.ranked(hypotheses(situation))]
     return Finding(
@@ -145,6 +153,7 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
         laid_out,
         [_redacted_idea(idea) for idea in ideas],
         conclusive=records[0].p_value < CONCLUSIVE,
+        patterns=patterns,
         selects=records[0].conditions,
     )
 
@@ -306,11 +315,13 @@ def _new_values(laid_out: Sample) -> list[NewValue]:
     ]
 
 
-def _errors(laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord]) -> list[ErrorPattern]:
+def _errors(
+    laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord], known: Sequence[Known]
+) -> tuple[list[Pattern], list[ErrorPattern]]:
     """Count the error patterns of the failing runs, within the first cause where there is one."""
     inside = laid_out.mask(causes[0].conditions) if causes else np.ones(len(laid_out.runs), dtype=bool)
     rows = np.flatnonzero(inside & failed)
-    patterns = group([laid_out.runs[row].error or "" for row in rows])
+    patterns = group([laid_out.runs[row].error or "" for row in rows], known, clean=redact)
     total = max(int((inside & failed & laid_out.bad).sum()), 1)
     found: list[ErrorPattern] = []
     for pattern in patterns:
@@ -322,7 +333,7 @@ def _errors(laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRe
         found.append(
             ErrorPattern(
                 id=f"error-{len(found) + 1}",
-                fingerprint=mark.key,
+                fingerprint=pattern.key,
                 kind=mark.kind[:TEXT_CAP],
                 template=redact(mark.template)[:TEXT_CAP],
                 frames=[frame[:200] for frame in mark.frames],
@@ -333,7 +344,7 @@ def _errors(laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRe
         )
         if len(found) == 10:
             break
-    return found
+    return patterns[:REMEMBERED], found
 
 
 def _exemplars(

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from agents.change import Change
+from agents.research.errors import remembered
 from agents.research.evidence import CauseRecord, Evidence, Hypothesis
 from agents.research.explain import Explanation
 from agents.research.investigation import Finding, Subject
@@ -17,7 +18,7 @@ from agents.research.sample import Sample
 from agents.research.wording import nothing_found, root_cause
 from core.states import ProposalStatus
 from db.models.alerts import AlertEvent
-from db.repositories import jobs, proposals
+from db.repositories import error_patterns, jobs, proposals
 from db.repositories.jobs import Claim
 
 
@@ -38,6 +39,7 @@ def record(
     """
     assert subject.alert_id is not None, "a question without an alert leaves nothing behind"
     cause, evidence = finding.cause, finding.evidence
+    error_patterns.see(session, subject.app_id, [remembered(pattern) for pattern in finding.patterns], now=now)
     if cause is None or evidence is None or finding.sample is None:
         _event(session, subject, now, causes=[], summary=nothing_found(evidence))
         return []

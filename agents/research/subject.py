@@ -20,7 +20,7 @@ from db.models.access import AuditEntry
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App
 from db.queries.fixes import past_fixes
-from db.repositories import proposals
+from db.repositories import error_patterns, proposals
 from db.repositories.projects import monitored_project
 from traces.source import TraceRun, TraceSource
 
@@ -117,6 +117,7 @@ def _of_app(session: Session, app: App, *, start: datetime, end: datetime, now: 
             for change, (proposal, how) in proposals.fallen(session, app_id=app.id, since=now - TRIED_WITHIN).items()
         },
         "history": History(tuple(past_fixes(session))),
+        "known_errors": error_patterns.known(session, app.id),
     }
 
 

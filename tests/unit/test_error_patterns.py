@@ -6,7 +6,8 @@ import traceback
 
 import pytest
 
-from analysis.errors import fingerprint, group, mask
+from analysis.errors import fingerprint, group
+from analysis.masks import mask
 
 
 def raised(error: Exception) -> str:

@@ -216,6 +216,106 @@ export interface paths {
         patch: operations["change_api_v1_apps__name__patch"];
         trace?: never;
     };
+    "/api/v1/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index
+         * @description Sort the errors of the last hours into patterns, the most frequent first.
+         */
+        get: operations["index_api_v1_errors_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/errors/{key}/merge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Merge
+         * @description Let a pattern count for another.
+         */
+        post: operations["merge_api_v1_errors__key__merge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/errors/{key}/unmerge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Unmerge
+         * @description Let a merged pattern stand for itself again.
+         */
+        post: operations["unmerge_api_v1_errors__key__unmerge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/errors/{key}/split": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Split
+         * @description Take the errors that hold a text out of a pattern.
+         */
+        post: operations["split_api_v1_errors__key__split_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/errors/{key}/join": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Join
+         * @description Put back what was split off.
+         */
+        post: operations["join_api_v1_errors__key__join_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/evaluations": {
         parameters: {
             query?: never;
@@ -2196,6 +2296,36 @@ export interface components {
             address: string;
         };
         /**
+         * ErrorPatternRecord
+         * @description One pattern with its errors of a window.
+         */
+        ErrorPatternRecord: {
+            /** Key */
+            key: string;
+            /** Kind */
+            kind: string;
+            /** Template */
+            template: string;
+            /** Frames */
+            frames: string[];
+            /** Count */
+            count: number;
+            /** Share */
+            share: number;
+            /**
+             * First
+             * Format: date-time
+             */
+            first: string;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+            /** Examples */
+            examples: string[];
+        };
+        /**
          * Evaluation
          * @description One flag evaluated for one unit.
          */
@@ -2708,6 +2838,14 @@ export interface components {
             unit: string;
         };
         /**
+         * Made
+         * @description The pattern that the errors belong to from now on.
+         */
+        Made: {
+            /** Key */
+            key: string;
+        };
+        /**
          * MadeSilence
          * @description The silence's id.
          */
@@ -2852,6 +2990,14 @@ export interface components {
             label: string;
             /** Subject */
             subject: string;
+        };
+        /**
+         * Merge
+         * @description Which pattern it shall count for.
+         */
+        Merge: {
+            /** Into */
+            into: string;
         };
         /**
          * MetricSeries
@@ -3801,6 +3947,14 @@ export interface components {
              * Format: date-time
              */
             ends_at: string;
+        };
+        /**
+         * Split
+         * @description Which errors to take out.
+         */
+        Split: {
+            /** Containing */
+            containing: string;
         };
         /**
          * SplitCheck
@@ -4791,6 +4945,223 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AppRecord"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    index_api_v1_errors_get: {
+        parameters: {
+            query: {
+                app: string;
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorPatternRecord"][];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merge_api_v1_errors__key__merge_post: {
+        parameters: {
+            query: {
+                app: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Merge"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Made"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unmerge_api_v1_errors__key__unmerge_post: {
+        parameters: {
+            query: {
+                app: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Made"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    split_api_v1_errors__key__split_post: {
+        parameters: {
+            query: {
+                app: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Split"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Made"];
+                };
+            };
+            /** @description The database is away; `Retry-After` says when to come again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description 400 and 422 not valid, 401 sign in, 403 not allowed, 404 not there, 409 overtaken, 429 too often */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    join_api_v1_errors__key__join_post: {
+        parameters: {
+            query: {
+                app: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Made"];
                 };
             };
             /** @description The database is away; `Retry-After` says when to come again. */
