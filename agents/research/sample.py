@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -100,7 +100,7 @@ def sample(bad: Sequence[TraceRun], baseline: Sequence[TraceRun], *, metric: str
     pairs = [(run, True) for run in bad] + [(run, False) for run in baseline]
     pairs = [pair for pair in pairs if pair[0].status in (RunStatus.SUCCESS, RunStatus.ERROR)]
     pairs.sort(key=lambda pair: pair[0].start_time)
-    runs = [run for run, _ in pairs]
+    runs = [_readable(run) for run, _ in pairs]
     name: str
     if metric in TIMED:
         name, success = "latency_ms", [_latency(run) for run in runs]
@@ -114,6 +114,22 @@ def sample(bad: Sequence[TraceRun], baseline: Sequence[TraceRun], *, metric: str
     known = good[np.isfinite(good)]
     values = 1.0 - good if np.isin(known, (0.0, 1.0)).all() else -good
     return Sample(runs, np.array([flag for _, flag in pairs], dtype=bool), values, good, name)
+
+
+def _readable(run: TraceRun) -> TraceRun:
+    """Return the run with texts that can be stored and shown: no lone surrogates, no zero bytes."""
+    texts = [run.error or "", *run.attributes, *run.attributes.values()]
+    if all(text.isascii() and "\x00" not in text for text in texts):
+        return run
+    return replace(
+        run,
+        error=None if run.error is None else _valid(run.error),
+        attributes={_valid(key): _valid(value) for key, value in run.attributes.items()},
+    )
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def _latency(run: TraceRun) -> float:
