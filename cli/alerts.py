@@ -101,6 +101,9 @@ def show(alert_id: int, as_json: JsonFlag = False) -> None:
             "silence", [f"{s.id}: {s.reason} ({s.author}, until {s.ends_at:%Y-%m-%d %H:%M %Z})" for s in alert.silences]
         ),
     ]
+    if alert.exemplar is not None:
+        case = command("golden", "add", "--app", alert.app, "--from-run", str(alert.exemplar))
+        rows.append(["keep it from coming back", case])
     if alert.acknowledged_by:
         rows.append(["acknowledged", f"by {alert.acknowledged_by}"])
     print_table(["", ""], rows, empty="")

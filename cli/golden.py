@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,7 +75,12 @@ def add(
     *,
     app_name: AppOption,
     from_run: Annotated[str, typer.Option(help="Id of a traced run: its inputs become the question.")],
-    checks: Annotated[list[str], typer.Option("--check", help="What a right answer looks like, as JSON; may repeat.")],
+    checks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--check", help="What a right answer looks like, as JSON; may repeat. Without one, the run is shown."
+        ),
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Name of the case.")] = None,
     name: Annotated[str, typer.Option(help="Name of the set.")] = "default",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -93,6 +98,7 @@ def add(
     from uuid import UUID
 
     from db.queries import runs
+    from db.queries.exemplars import case_key
     from db.queries.golden import app_id_of, list_cases, show_set
     from db.repositories import golden
     from db.session import session_factory
@@ -108,16 +114,25 @@ def add(
             fail(f"there is no run {run_id} in the collector; it may be past its retention", 2)
         attributes = {tag: value for tag, value in run.metadata.items() if isinstance(value, str | int | float | bool)}
         case = {
-            "key": key or f"run-{run_id}",
+            "key": key or case_key(run_id),
             "inputs": run.inputs if isinstance(run.inputs, dict) else {"input": run.inputs},
-            "checks": [_json(check) for check in checks],
+            "checks": [_json(check) for check in checks or []],
             "tags": {
                 tag: value
                 for tag, value in attributes.items()
                 if not tag.startswith(("rollout.", "ls_", "LANGSMITH_", "revision_id", "targeting_key"))
             },
         }
+        answered = run.error or json.dumps(run.outputs, ensure_ascii=False)
         app_id = app_id_of(session, app_name)
+        if not checks:
+            _show_run(case, answered)
+            fail(
+                "what would a right answer look like? Say the same again with --check, such as "
+                """--check '{"type": "numeric", "metric": "fact_accuracy", "path": "value", "expected": 41.2}' or """
+                """--check '{"type": "model", "metric": "tone", "criteria": "names the risk, gives no advice"}'""",
+                2,
+            )
         present = golden.newest(session, app_id, name)
         before = [] if present is None else list_cases(session, present.id)
         lines = [json.dumps(each.model_dump(), ensure_ascii=False) for each in before]
@@ -125,15 +140,20 @@ def add(
         if not yes:
             if not sys.stdin.isatty():
                 fail("add changes what candidates are judged by: say --yes", 2)
-            err.print(json.dumps(case, ensure_ascii=False, indent=2), markup=False, highlight=False)
-            answered = run.error or json.dumps(run.outputs, ensure_ascii=False)
-            err.print(f"It answered then: {answered[:2000]}", markup=False, highlight=False)
+            _show_run(case, answered)
             typer.confirm(f"Add this case to {name} of {app_name}?", abort=True)
         record = show_set(session, golden.import_set(session, app_id, name, made).id)
     if as_json:
         print_json(record)
     else:
         out.print(f"{record.name} version {record.version}: {record.cases} cases", highlight=False)
+
+
+def _show_run(case: dict[str, Any], answered: str) -> None:
+    import json
+
+    err.print(json.dumps(case, ensure_ascii=False, indent=2), markup=False, highlight=False)
+    err.print(f"It answered then: {answered[:2000]}", markup=False, highlight=False)
 
 
 def _json(text: str) -> object:

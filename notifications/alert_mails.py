@@ -15,6 +15,7 @@ from core.states import Severity
 from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.apps import App
 from db.models.mail import Email
+from db.queries.exemplars import exemplar_of
 from db.repositories import addresses, alerts, emails
 from db.repositories.jobs import Claim
 from notifications import gather, render
@@ -110,10 +111,13 @@ def resolved(
     roots = _roots(session, alert)
     if not roots:
         log.info("mail.nobody_was_told", app=app.name, alert_id=alert.id)
-    together = [gather.alert_view(row) for row in alerts.told_with(session, alert.id)]
+    rows = alerts.told_with(session, alert.id)
+    together = [gather.alert_view(row) for row in rows]
+    exemplar = next(filter(None, (exemplar_of(session, row) for row in rows)), None)
     view = EventView(
         site=site_of(app, settings),
         now=now,
+        case=f"metamon golden add --app {app.name} --from-run {exemplar}" if exemplar else None,
         alert=replace(
             gather.alert_view(alert),
             since=min(each.since for each in together),

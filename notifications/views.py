@@ -237,6 +237,8 @@ class EventView:
     """Alerts that were told together with this one."""
     next_up: str | None = None
     """What the system does next, in words."""
+    case: str | None = None
+    """The command that makes a golden case of a run of what is over."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 from sqlalchemy import select
@@ -16,6 +17,7 @@ from db.models.alerts import AlertEvent, MonitoringAlert, Silence
 from db.models.apps import App
 from db.models.jobs import Job
 from db.models.proposals import ImprovementProposal
+from db.queries.exemplars import exemplar_of
 from db.queries.paging import ASCENDING, DESCENDING, Key, after
 
 
@@ -87,6 +89,8 @@ class AlertDetail(AlertRecord):
     root_cause: str | None
     """What research named, in a sentence."""
     run_ids: list[str]
+    exemplar: UUID | None
+    """A run of it that could become a golden case, once it is over; None where there is none, or it is one."""
     related: list[int]
     """Other alerts that were open when it fired: one cause often shows in several metrics."""
     proposals: list[int]
@@ -157,6 +161,7 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
             "research": session.scalars(select(Job.state).where(Job.key == f"research:{alert_id}")).one_or_none(),
             "root_cause": session.scalars(causes.order_by(ImprovementProposal.rank).limit(1)).one_or_none(),
             "run_ids": alert.run_ids,
+            "exemplar": exemplar_of(session, alert),
             "related": sorted({other for event in events for other in event.detail.get("related", [])}),
             "proposals": list(session.scalars(proposals.order_by(ImprovementProposal.rank))),
             "events": events,

@@ -10,17 +10,25 @@ from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 from typer.testing import CliRunner, Result
 
 import db.session
+from cli import alerts as alerts_cli
 from cli import golden as golden_cli
 from core.clock import utc_now
 from core.settings import settings
+from core.states import AlertState
+from db.models.alerts import MonitoringAlert
 from db.models.apps import App
+from db.models.mail import Email
+from db.queries.alerts import show_alert
 from db.repositories import golden
+from notifications.announce import announce
 from targets.golden import parse_lines
 from tests.fakes.openai_server import OpenAIServer, openai_server
+from tests.integration.notifications.rows import NOW, SETTINGS, add_alert
 from tests.integration.test_validation_loop import lines
 from tests.integration.traces.conftest import served_app
 from traces import ingest
@@ -224,3 +232,60 @@ def test_an_agreement_without_labels_or_without_grades_is_no_figure(
     assert away.exit_code == 4
     assert "1 not judged" in away.stderr
     assert run("agreement", "99").exit_code != 0
+
+
+def incident(sessions: sessionmaker[Session], **fields: Any) -> int:
+    """Add an alert of the app that is over."""
+    with sessions.begin() as session:
+        app = session.scalars(select(App)).one()
+        given = {"state": AlertState.RESOLVED, "resolved_at": NOW, "trace_urls": []}
+        return add_alert(session, app, **{"fingerprint": str(uuid4()), **given, **fields}).id
+
+
+def offered(sessions: sessionmaker[Session], alert_id: int) -> str | None:
+    """Return the run that is offered as a case."""
+    with sessions() as session:
+        exemplar = show_alert(session, alert_id, now=utc_now()).exemplar
+    return None if exemplar is None else str(exemplar)
+
+
+def test_a_run_of_what_is_over_is_offered_until_it_is_a_case(fleet: sessionmaker[Session]) -> None:
+    """The first that is still there; the command shows it, says how to state a right answer, and adds it once told."""
+    run_id = failed_run(fleet)
+    over = incident(fleet, run_ids=["no id", str(uuid4()), run_id])
+    assert offered(fleet, over) == run_id
+    shown = CliRunner().invoke(alerts_cli.app, ["show", str(over)])
+    assert f"golden add --app fa-ai --from-run {run_id}" in " ".join(shown.stdout.split())
+    looked_at = run("add", "--app", "fa-ai", "--from-run", run_id)
+    assert looked_at.exit_code == 2
+    assert "What did Aldermoor earn?" in looked_at.stderr
+    assert "IndexError: stale" in looked_at.stderr
+    assert "--check '{" in looked_at.stderr
+    assert len(exported()) == 3
+    assert run("add", "--app", "fa-ai", "--from-run", run_id, "--check", CHECK, "--yes").exit_code == 0
+    assert offered(fleet, over) is None
+
+
+def test_no_run_is_offered_of_volume_of_what_goes_on_or_of_what_is_gone(fleet: sessionmaker[Session]) -> None:
+    """No answer was wrong where none came; and nobody makes cases in the middle of an incident."""
+    run_id = failed_run(fleet)
+    assert offered(fleet, incident(fleet, run_ids=[run_id], metric="volume")) is None
+    assert offered(fleet, incident(fleet, run_ids=[run_id], state=AlertState.FIRING, resolved_at=None)) is None
+    assert offered(fleet, incident(fleet, run_ids=[str(uuid4())])) is None
+    assert offered(fleet, incident(fleet, run_ids=[])) is None
+
+
+def test_the_mail_that_it_is_over_offers_the_run(fleet: sessionmaker[Session]) -> None:
+    """One line that can be pasted; none where there is no run to look at."""
+    run_id = failed_run(fleet)
+    for run_ids in ([run_id], []):
+        alert_id = incident(fleet, run_ids=run_ids, state=AlertState.FIRING, resolved_at=None)
+        with fleet.begin() as session:
+            session.scalars(select(App)).one().notify = ["ada@example.com"]
+            announce(session, "alert_critical", alert_id, now=NOW, settings=SETTINGS)
+            alert = session.get_one(MonitoringAlert, alert_id)
+            alert.state, alert.resolved_at = AlertState.RESOLVED, NOW
+        with fleet.begin() as session:
+            (mail_id,) = announce(session, "alert_resolved", alert_id, now=NOW, settings=SETTINGS)
+            text = session.get_one(Email, mail_id).text_body
+        assert (f"metamon golden add --app fa-ai --from-run {run_id}" in text) is bool(run_ids)

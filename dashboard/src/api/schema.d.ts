@@ -1869,6 +1869,8 @@ export interface components {
             root_cause: string | null;
             /** Run Ids */
             run_ids: string[];
+            /** Exemplar */
+            exemplar: string | null;
             /** Related */
             related: number[];
             /** Proposals */

@@ -108,6 +108,12 @@ export function AlertPage() {
               </p>
             )}
           </Panel>
+          {alert.exemplar && (
+            <Panel title="Keep it from coming back">
+              <p className="mb-2 text-sm">Make a golden case of <Link to="/traces/$id" params={{ id: alert.exemplar }} className="link">a run of it</Link>, after a look at it: every later change is tried on it.</p>
+              <code className="block text-xs break-all">metamon golden add --app {alert.app} --from-run {alert.exemplar}</code>
+            </Panel>
+          )}
           <Panel title={count(alert.trace_urls.length, "trace")}>
             {alert.trace_urls.length === 0 ? <Empty title="No run was kept" /> : (
               <ul className="columns-1 gap-6 text-sm sm:columns-2">

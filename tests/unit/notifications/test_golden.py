@@ -24,6 +24,7 @@ from tests.unit.notifications.views import NOW, alert, busy, chart, digest, even
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = "UPDATE_GOLDEN"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CASE = "metamon golden add --app fa-ai --from-run 0199c0de-0000-7000-8000-000000000001"
 UNSUBSCRIBE = "https://metamon.example/unsubscribe/token"
 
 MAILS: dict[str, Callable[[], Rendered]] = {
@@ -31,7 +32,7 @@ MAILS: dict[str, Callable[[], Rendered]] = {
     "quiet": lambda: render.digest(digest(), unsubscribe=UNSUBSCRIBE),
     "critical": lambda: render.critical(event()),
     "update": lambda: render.updated(event(before=0.86), base_subject="[fa-ai] critical: fact_accuracy 0.86"),
-    "resolved": lambda: render.resolved(event(alert=alert(resolved_at=NOW))),
+    "resolved": lambda: render.resolved(event(alert=alert(resolved_at=NOW), case=CASE)),
     "approval": lambda: render.approval(event(rollout=None, impact=None)),
     "blocked": lambda: render.blocked(event(rollout=None, impact=None)),
     "rollback": lambda: render.rolled_back(event(validation=None, impact=None)),

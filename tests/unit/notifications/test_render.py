@@ -15,7 +15,7 @@ from core.states import Severity
 from notifications import phrases, render, scale, typeset
 from notifications.policy import content_id
 from notifications.typeset import EmptyPrintError
-from notifications.views import ChecksView, EventView, ImpactView, QualityView, Rendered
+from notifications.views import ChecksView, EventView, ImpactView, QualityView, Rendered, ValidationView
 from notifications.wording import change, duration, figure, percent, plain, span
 from tests.unit.notifications.views import (
     NOW,
@@ -158,6 +158,21 @@ def test_the_subject_of_a_critical_alert_says_it_all() -> None:
     assert render.critical(event(alert=silent)).subject == "[fa-ai] critical: no runs for 12 minutes"
     rate = alert(metric="error_rate", observed=0.123, low=0.002, high=0.011)
     assert render.critical(event(alert=rate)).subject == "[fa-ai] critical: error_rate 12.3 %, expected 0.2–1.1 %"
+
+
+@pytest.mark.parametrize(
+    ("impact", "verdict", "said"),
+    [
+        ("high", "pass", "Validation passed. The change has high impact, so"),
+        ("low", "pass", "Validation passed. The app's policy asks about such a change, so"),
+        ("low", "inconclusive", "Validation could not tell whether the change does harm. The app's policy asks"),
+    ],
+)
+def test_an_approval_is_asked_for_with_what_is_true(impact: str, verdict: str, said: str) -> None:
+    """A policy may ask about what has low impact, and about what validation could not tell."""
+    checked = ValidationView(31, verdict, 100, 0, ())
+    mail = render.approval(event(proposal=proposal(impact=impact), validation=checked, rollout=None, impact=None))
+    assert said in " ".join(mail.text.split())
 
 
 def test_resolved_keeps_the_subject_of_its_thread() -> None:
