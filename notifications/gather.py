@@ -26,6 +26,7 @@ STEPS = {
     "complete": "completed",
 }
 CASES_SHOWN = 6
+RULED_OUT_SHOWN = 3
 GUARD_LIMIT = 0.05
 """Relative drop at which the guard takes a change back, where its state does not say."""
 
@@ -80,6 +81,14 @@ def proposal_view(session: Session, row: ImprovementProposal) -> ProposalView:
         alert_id=row.alert_id,
         alert_title=alert.title if alert else None,
         at=row.updated_at,
+        ruled_out=tuple(
+            plain(f"{idea.get('title', '')}: {idea['rejected']}") for idea in row.hypotheses if idea.get("rejected")
+        )[:RULED_OUT_SHOWN],
+        bad_runs=tuple(
+            str(entry["url"])
+            for entry in row.evidence.get("exemplars", [])
+            if entry.get("kind") == "bad" and entry.get("url")
+        ),
         checked=_checked(validation_view(session, row.id)),
     )
 

@@ -378,6 +378,7 @@ def _about_proposal(
         action={"label": action[0], "url": view.site.link(action[1])},
         command=command,
         measured=phrases.worth(view.impact) if view.impact else "",
+        traces=[url for url in _proposal(view).bad_runs if view.site.ours(url)][:TRACES_SHOWN],
     )
 
 

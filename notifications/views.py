@@ -91,6 +91,10 @@ class ProposalView:
     alert_id: int | None = None
     alert_title: str | None = None
     at: datetime | None = None
+    ruled_out: tuple[str, ...] = ()
+    """What was thought of and rejected, with the reason; the first few."""
+    bad_runs: tuple[str, ...] = ()
+    """Addresses of failing runs; the first few."""
     checked: str = ""
     """What validation said, in a few words: `100 cases, no regression`."""
 

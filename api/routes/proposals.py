@@ -60,11 +60,21 @@ def index(
         )
 
 
+class ProposalReview(ProposalDetail):
+    """One proposal with everything, and as a review to read."""
+
+    review_html: str
+    """The incident review as a fragment of HTML: escaped, without scripts or styles."""
+
+
 @router.get("/{proposal_id}")
-def show(proposal_id: ProposalId, _: Viewer, sessions: Db) -> ProposalDetail:
+def show(proposal_id: ProposalId, _: Viewer, sessions: Db) -> ProposalReview:
     """Return one proposal with its evidence, what was ruled out, and what came of it."""
+    from agents.research.review import as_html
+
     with sessions() as session:
-        return show_proposal(session, proposal_id)
+        detail = show_proposal(session, proposal_id)
+    return ProposalReview(**dict(detail), review_html=as_html(detail))
 
 
 @router.post("/{proposal_id}/approve")

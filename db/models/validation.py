@@ -61,8 +61,6 @@ class ValidationResult(Base):
         ForeignKey("improvement_proposals.id", ondelete="CASCADE"), index=True
     )
     """NULL for an ad-hoc run."""
-    screens: Mapped[int | None] = mapped_column(ForeignKey("improvement_proposals.id", ondelete="CASCADE"), index=True)
-    """The proposal that this small run tries out before any is validated. It decides about an order, no more."""
     set_id: Mapped[int] = mapped_column(ForeignKey("golden_sets.id"))
     set_hash: Mapped[str]
     state: Mapped[ValidationState] = mapped_column(

@@ -3567,6 +3567,89 @@ export interface components {
             reviewed_at: string | null;
         };
         /**
+         * ProposalReview
+         * @description One proposal with everything, and as a review to read.
+         */
+        ProposalReview: {
+            /** Id */
+            id: number;
+            /** App */
+            app: string;
+            /** Alert Id */
+            alert_id: number | null;
+            /** Rank */
+            rank: number;
+            status: components["schemas"]["ProposalStatus"];
+            /** Title */
+            title: string;
+            /** Change */
+            change: {
+                [key: string]: unknown;
+            };
+            /** Cause */
+            cause: {
+                [key: string]: unknown;
+            };
+            /** Metric */
+            metric: string;
+            /** Predicted Pct */
+            predicted_pct: number;
+            /** Predicted Interval */
+            predicted_interval: [
+                number,
+                number
+            ];
+            /** Effort Hours */
+            effort_hours: number;
+            /** Effort Hours P80 */
+            effort_hours_p80: number;
+            /** Effort Basis */
+            effort_basis: string;
+            /** Impact */
+            impact: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Reviewed By */
+            reviewed_by: string | null;
+            /** Reviewed At */
+            reviewed_at: string | null;
+            /** Root Cause */
+            root_cause: string;
+            /** Explanation */
+            explanation: string | null;
+            /** Explained By */
+            explained_by: string;
+            /** Hypotheses */
+            hypotheses: {
+                [key: string]: unknown;
+            }[];
+            /** Evidence */
+            evidence: {
+                [key: string]: unknown;
+            };
+            /** Risk */
+            risk: string;
+            /** Change Hash */
+            change_hash: string;
+            /** Approved Hash */
+            approved_hash: string | null;
+            /** Review Reason */
+            review_reason: string | null;
+            /** Validations */
+            validations: components["schemas"]["ValidationSummary"][];
+            rollout: components["schemas"]["RolloutSummary"] | null;
+            measured: components["schemas"]["ImpactSummary"] | null;
+            /** Alternatives */
+            alternatives: number[];
+            /** Also Alerts */
+            also_alerts: number[];
+            /** Review Html */
+            review_html: string;
+        };
+        /**
          * ProposalStatus
          * @description Life of an improvement proposal.
          * @enum {string}
@@ -6648,7 +6731,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ProposalDetail"];
+                    "application/json": components["schemas"]["ProposalReview"];
                 };
             };
             /** @description The database is away; `Retry-After` says when to come again. */

@@ -1,4 +1,4 @@
-"""research: history of fixes, model spend, error patterns, small screening runs"""
+"""research: history of fixes, model spend, error patterns"""
 
 from __future__ import annotations
 
@@ -45,21 +45,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_error_patterns")),
         sa.UniqueConstraint("app_id", "key", name="uq_error_patterns_key"),
     )
-    op.add_column("validation_results", sa.Column("screens", sa.Integer(), nullable=True))
-    op.create_foreign_key(
-        op.f("fk_validation_results_screens"),
-        "validation_results",
-        "improvement_proposals",
-        ["screens"],
-        ["id"],
-        ondelete="CASCADE",
-    )
-    op.create_index(op.f("ix_validation_results_screens"), "validation_results", ["screens"])
 
 
 def downgrade() -> None:
     """Take back."""
-    op.drop_column("validation_results", "screens")
     op.drop_table("error_patterns")
     op.drop_column("model_usage", "outcome")
     op.drop_column("model_usage", "cost")

@@ -89,6 +89,31 @@ def test_show_reads_like_an_incident_review(failing: World) -> None:
     assert "metamon validate run --proposal 1 --watch" in shown
 
 
+def test_the_same_review_comes_as_html_and_text_of_traces_stays_text(
+    failing: World, http: Callable[[Scope], TestClient]
+) -> None:
+    """Every section, links to runs, and nothing that a trace wrote becomes markup."""
+    with failing.sessions.begin() as session:
+        row = session.get_one(ImprovementProposal, 1)
+        evidence = json.loads(json.dumps(row.evidence))
+        evidence["errors"][0]["template"] = "<script>alert(1)</script>\x1b[2J"
+        evidence["exemplars"][0]["url"] = "javascript:alert(1)"
+        row.evidence = evidence
+        row.hypotheses = [*row.hypotheses, {"kind": "revert", "title": "Revert x", "rejected": "<b>too old</b>"}]
+    page = http(Scope.VIEWER).get("/api/v1/proposals/1").json()["review_html"]
+    headings = ("What happened", "Since when", "Who is hit", "Evidence", "Ruled out", "Change", "Prediction", "Effort")
+    assert [page.index(f"<h2>{heading}</h2>") for heading in headings] == sorted(
+        page.index(f"<h2>{heading}</h2>") for heading in headings
+    )
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;b&gt;too old" in page
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert 'href="javascript' not in page
+    assert page.count('<a href="http') == 5
+    assert "-provider.timeout_ms = 250" in page
+
+
 def test_diff_shows_the_change(failing: World) -> None:
     """Two lines that can be read."""
     assert '-route.sonic-2 = "sonic-2"\n+route.sonic-2 = "atlas-1"' in run("diff", "2").stdout

@@ -295,3 +295,22 @@ def test_the_demo_owns_up_to_its_cadence() -> None:
     mail = render.digest(digest(site=replace(SITE, demo=True), quality=QualityView(0.9, None, None)))
     assert "demo cadence" in mail.html.lower()
     assert "demo cadence" in mail.text.lower()
+
+
+def test_a_proposals_mail_says_what_was_ruled_out_and_links_failing_runs() -> None:
+    """Addresses of ours alone; what a trace wrote is text."""
+    plain = event(rollout=None, impact=None)
+    assert plain.proposal is not None
+    ours = plain.site.link("runs/1")
+    view = replace(
+        plain,
+        proposal=replace(
+            plain.proposal, ruled_out=("Revert x: <b>too old</b>",), bad_runs=(ours, "https://evil.example/")
+        ),
+    )
+    mail = render.approval(view)
+    for body in (mail.text, mail.html):
+        assert "uled out" in body
+        assert ours in body
+        assert "evil.example" not in body
+    assert "<b>too old" not in mail.html
