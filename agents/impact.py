@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from agents import rollout as rolling
+from agents.before_after import described
 from agents.cadence import Cadence
 from agents.guarding import scores, share_of
 from analysis.exposure import unit_keys
@@ -73,7 +74,8 @@ def measure(session: Session, rollout_id: int, *, now: datetime, cadence: Cadenc
         "window_end": until,
     }
     if contrast is None:
-        return Measurement(rollout_id, fields | _nothing_measured())
+        spoken = described(session, rollout, app, metric, until=until)
+        return Measurement(rollout_id, fields | (spoken or _nothing_measured()))
     days = max((until - rollout.started_at) / timedelta(days=1), 1e-6)
     return Measurement(
         rollout_id,

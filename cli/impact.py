@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,12 +63,14 @@ def show(proposal_id: int, as_json: JsonFlag = False) -> None:
         return
     lines = [
         f"Proposal {record.proposal_id}: {record.title}",
-        f"{record.metric}: {record.before.get('value')} ({record.before.get('units')} units held back) → "
-        f"{record.after.get('value')} ({record.after.get('units')} units)",
+        f"{record.metric}: {record.before.get('value')} ({_basis(record.before, ' held back')}) → "
+        f"{record.after.get('value')} ({_basis(record.after)})",
         f"predicted {record.predicted_pct:+.1f} % {_interval(record.predicted_interval)}, measured "
         f"{_percent(record.measured_pct) or 'nothing'} {_interval(record.measured_interval) or ''}",
         "by a randomised hold-back"
         if record.method == "holdback"
+        else "a test against the days before, with nobody held back: it says nothing of causes"
+        if record.method == "placebo"
         else "a description without a control: it says nothing of causes",
     ]
     for line in lines:
@@ -79,6 +81,10 @@ def show(proposal_id: int, as_json: JsonFlag = False) -> None:
         empty="",
     )
     print_table(["ASSUMPTION", "VALUE"], sorted(record.assumptions.items()), empty="")
+
+
+def _basis(side: dict[str, Any], which: str = "") -> str:
+    return f"{side['days']} days" if "days" in side else f"{side.get('units')} units{which}"
 
 
 def _percent(value: float | None) -> str | None:

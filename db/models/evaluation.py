@@ -50,9 +50,9 @@ class ImprovementImpact(Base):
     rollout_id: Mapped[int] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"))
     metric: Mapped[str]
     method: Mapped[str]
-    """`holdback` (a randomised contrast) or `description` (no control: not causal)."""
+    """`holdback` (a randomised contrast); without one `placebo` (a test over time) or `description`: not causal."""
     before: Mapped[Json]
-    """Hold-back arm: {"value", "units"}."""
+    """Hold-back arm: {"value", "units"}; where nobody was held back, the days before: {"value", "units": 0, "days"}."""
     after: Mapped[Json]
     """Candidate arm: {"value", "units"}."""
     predicted_pct: Mapped[float]

@@ -76,6 +76,29 @@ def evaluation_of(session: Session, app: str, day: date) -> EvaluationDetail | N
     return None if row is None else EvaluationDetail.model_validate(_fields(*row))
 
 
+def daily(session: Session, app_id: int, metric: str, *, since: date) -> dict[date, float]:
+    """Return a metric by scored day: the day's mean, for `latency_ms` its 95th percentile. Days without are left out.
+
+    Args:
+        metric: as a rollout contrasts it: `error_free`, `sla_met`, `latency_ms`, or a feedback key.
+    """
+    rows = session.execute(
+        select(MetaEvaluationRun.day, MetaEvaluationRun.metrics, MetaEvaluationRun.latency_p95_s)
+        .where(MetaEvaluationRun.app_id == app_id, MetaEvaluationRun.day >= since)
+        .order_by(MetaEvaluationRun.day)
+    )
+    name = "sla_compliance" if metric == "sla_met" else metric
+    found: dict[date, float] = {}
+    for day, metrics, p95 in rows:
+        if metric == "latency_ms":
+            value = None if p95 is None else 1000 * p95
+        else:
+            value = metrics[name].get("mean") if isinstance(metrics.get(name), dict) else None
+        if value is not None:
+            found[day] = float(value)
+    return found
+
+
 def _rows() -> Any:
     return select(MetaEvaluationRun, App.name).join(App, App.id == MetaEvaluationRun.app_id)
 

@@ -67,9 +67,13 @@ class Calibration(BaseModel):
 
 
 def calibration(session: Session, *, app: str | None = None, limit: int = 500) -> Calibration:
-    """Return the latest predictions with what came of them."""
+    """Return the latest predictions with what came of them. Only what a hold-back measured judges a prediction."""
     records = list_impacts(session, app=app, limit=limit)
-    measured = [(record, record.measured_pct) for record in records if record.measured_pct is not None]
+    measured = [
+        (record, record.measured_pct)
+        for record in records
+        if record.measured_pct is not None and record.method == "holdback"
+    ]
     within = [record.predicted_interval[0] <= value <= record.predicted_interval[1] for record, value in measured]
     return Calibration(
         points=[CalibrationPoint.model_validate(record.model_dump()) for record in records],
