@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import MetamonError
-
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class DetectorStateError(MetamonError, ValueError):
+class DetectorStateError(ValueError):
     """A stored state cannot be used. The detector has to learn anew: make a fresh one."""
 
 
