@@ -187,7 +187,11 @@ def worth(impact: ImpactView) -> str:
     said += "" if impact.significant else ", within noise"
     if impact.method != "holdback":
         said += ", before against after (no control group)"
-    return said + (f", ROI {impact.roi:.1f}".replace("-", MINUS) if impact.roi is not None else "")
+    return said + (f", ROI {_roi(impact.roi)}" if impact.roi is not None else "")
+
+
+def _roi(value: float) -> str:
+    return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}").replace("-", MINUS)
 
 
 def text_table(view: DigestView) -> Laid:

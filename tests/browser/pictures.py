@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import FLAGS, chromium
 
@@ -38,7 +38,7 @@ PAGES = {
     "jobs": "/jobs",
     "job": "/jobs/{jobs}",
     "mail": "/mail",
-    "letter": "/mail/{mails}",
+    "letter": "/mail/{mail}",
     "settings": "/settings",
 }
 
@@ -57,7 +57,7 @@ def main() -> None:
         answer.raise_for_status()
         cookie = answer.cookies["metamon_session"]
         ids = {
-            name: _newest(client, name) for name in ("alerts", "proposals", "validations", "rollouts", "jobs", "mails")
+            name: _newest(client, name) for name in ("alerts", "proposals", "validations", "rollouts", "jobs", "mail")
         }
     args.out.mkdir(parents=True, exist_ok=True)
     wanted = {"login": "/login", **PAGES}
@@ -112,15 +112,19 @@ def _shot(
     page = context.new_page()
     page.goto(path)
     settled(page)
-    picture = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    # A window as long as the page: what sticks to its edges stands where it belongs.
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size[0], "height": min(max(int(height), size[1]), LONGEST)})
+    settled(page)
+    picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
     context.close()
-    return picture.crop((0, 0, picture.width, min(picture.height, LONGEST)))
+    return picture
 
 
 def settled(page: Page) -> None:
     """Wait until the page has its heading and shows no placeholder any more."""
     page.locator("h1").first.wait_for()
-    page.wait_for_function("document.querySelectorAll('[role=status][aria-label=Loading], .skeleton').length === 0")
+    expect(page.locator(".skeleton, [role=status][aria-label=Loading]")).to_have_count(0, timeout=30_000)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,16 @@ def test_a_candidate_that_harms_live_is_rolled_back(demo: Fleet) -> None:
     assert "fact_accuracy" in back[0]["reason"]
 
 
+def test_each_of_the_three_faults_is_named_exactly(demo: Fleet) -> None:
+    """No condition too many and none too few, for every fault that the demo injects."""
+
+    def all_named() -> bool:
+        causes = [proposal["cause"]["conditions"] for proposal in demo.ask("proposals", "list")]
+        return all(truth in causes for truth in TRUTHS)
+
+    demo.until(all_named, "three causes are named")
+
+
 def test_a_good_change_arrives_and_its_worth_is_measured(demo: Fleet) -> None:
     """10 → 50 → 100 %, then predicted against measured."""
     impact = demo.until(lambda: demo.ask("impact", "list"), "an impact is measured")[0]
