@@ -22,7 +22,7 @@ export function compared(comparison: Schemas["ValidationDetail"]["comparison"]):
     .toSorted((a, b) => rank(a.metric) - rank(b.metric) || a.metric.localeCompare(b.metric));
 }
 
-const WORD = { better: ["ok", "better"], worse: ["bad", "worse"], unclear: ["quiet", "no difference seen"] } as const;
+const WORD = { better: ["ok", "better"], worse: ["bad", "worse"], unclear: ["quiet", "no difference"] } as const;
 
 export function Comparison({ comparison }: { comparison: Schemas["ValidationDetail"]["comparison"] }) {
   const rows = compared(comparison);
@@ -36,7 +36,7 @@ export function Comparison({ comparison }: { comparison: Schemas["ValidationDeta
           return (
             <>
               <b className="font-medium">{metricName(row.metric)}</b>
-              <div className="flex items-center gap-1 text-xs text-muted"><Sign tone={tone} size={12} />{word}</div>
+              <div className="flex items-center gap-1 whitespace-nowrap text-xs text-muted"><Sign tone={tone} size={12} />{word}</div>
             </>
           );
         } },
