@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln
 
+from analysis.detection.rate import RateDetector
+
+__all__ = ["RateDetector", "RateReference", "excess_p", "reference", "worst_stretch"]
+
 PRIOR_RUNS = 50.0
 PRIOR_RATE = 0.01
 """What is believed of a metric nobody has seen fail: half a failure in fifty runs."""
