@@ -241,7 +241,7 @@ class SeriesDetector:
 
     def state(self) -> dict[str, Any]:
         """Return all that is remembered, as a flat dict of strings and a number: fit for JSON, npz, a database."""
-        return states.packed(KIND, VERSION, self._arrays())
+        return states.packed(KIND, VERSION, self.memory())
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> SeriesDetector:
@@ -258,12 +258,13 @@ class SeriesDetector:
         direction = states.array(state, "direction")
         detector = cls(n_series, step=timedelta(seconds=width), direction=direction)
         detector.latest = latest if started else None
-        for name, like in detector._arrays().items():
+        for name, like in detector.memory().items():
             if name != "setup":
                 np.copyto(like, states.array_like(state, name, like))
         return detector
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return every array that is remembered, by name; not copies."""
         latest = 0 if self.latest is None else self.latest
         width = int(self.step.total_seconds())
         return {
