@@ -17,6 +17,8 @@ WEEK_S = 7 * 86_400
 QUIET = 0.25
 """False episodes in a series-week that a quiet detector may raise."""
 THRESHOLDS = 300
+LEAST_QUIET = 0.97
+"""Who alarms at more than 3 % of the healthy points has one endless episode, which would count as a single one."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ class Judge:
                 )
             )
         )
-        curve = [self._at(peaks, where, height, limit) for limit in candidates[candidates > 0]]
-        best = max(curve, key=lambda point: point["f1"])
+        lowest = float(np.quantile(height, LEAST_QUIET))
+        curve = [self._at(peaks, where, height, limit) for limit in candidates[candidates > max(lowest, 0.0)]]
+        best = max(curve or [self._at(peaks, where, height, np.inf)], key=lambda point: point["f1"])
         quiet = [point["recall"] for point in curve if point["false_a_week"] <= QUIET]
         found = {f"{name}_best": value for name, value in best.items()}
         found["recall_quiet"] = max(quiet, default=0.0)

@@ -33,9 +33,10 @@ def _scaled(residuals: np.ndarray) -> np.ndarray:
     sizes = np.abs(residuals)
     found, scale = np.zeros(sizes.size), 0.0
     for index, size in enumerate(sizes.tolist()):
-        if index > SETTLED and scale > 0:
+        settled = index > SETTLED and scale > 0
+        if settled:
             found[index] = size / scale
-        capped = min(size, 5 * scale) if index > SETTLED else size
+        capped = min(size, 5 * scale) if settled else size
         scale += max(0.001, 1 / (index + 1)) * (capped - scale)
     return found
 
@@ -46,7 +47,7 @@ def ewma_band(values: np.ndarray) -> np.ndarray:
     residuals = np.zeros(values.size)
     for index, value in enumerate(values.tolist()):
         residuals[index] = residual = value - centre
-        near = max(-5 * spread, min(5 * spread, residual)) if index > SETTLED else residual
+        near = max(-5 * spread, min(5 * spread, residual)) if index > SETTLED and spread > 0 else residual
         spread += max(0.001, 1 / (index + 1)) * (abs(near) - spread)
         centre += 0.1 * near
     return _scaled(residuals)
