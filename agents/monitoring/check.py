@@ -14,7 +14,7 @@ from agents.alert_life import Health, Timing
 from agents.alerting import Book, Evidence, Finding, Moved, unknown
 from agents.monitoring.history import LOOK_BACK, History, Interval
 from agents.monitoring.judge import Bench, Stretch
-from agents.monitoring.metrics import LATENCY_P95, QUALITY_METRICS_CAP, SLA_COMPLIANCE, VOLUME, bounded_keys
+from agents.monitoring.metrics import LATENCY_P95, SLA_COMPLIANCE, VOLUME
 from analysis.judgement import WINDOWS, Judgement
 from analysis.rates import worst_stretch
 from core.clock import floor_time
@@ -198,12 +198,7 @@ def _look(
     valve = book.tell(Valve.from_json(mark.state.get("valve", {})), now=now)
     checked.moved = book.moved
     mark.at = max(mark.at, now)
-    mark.state = {"up_since": up_since.isoformat(), "valve": valve.as_json(), "unjudged": _unjudged(history)}
-
-
-def _unjudged(history: History) -> int:
-    """Return how many feedback keys are left out: an app that makes up a key a run must not make a metric a run."""
-    return max(len(bounded_keys([*history.hours, *history.recent])) - QUALITY_METRICS_CAP, 0)
+    mark.state = {"up_since": up_since.isoformat(), "valve": valve.as_json(), "unjudged": bench.unjudged()}
 
 
 def judged_ends(last_check: datetime | None, now: datetime, width: timedelta) -> list[datetime]:

@@ -14,12 +14,13 @@ from agents.monitoring.history import History
 from agents.monitoring.metrics import (
     ERRORS,
     LATENCY_P95,
+    QUALITY_METRICS_CAP,
     SLA,
     VOLUME,
     RateMetric,
+    bounded_keys,
     fine_latency,
     quality,
-    quality_keys,
     with_objective,
 )
 from analysis.burn import CALM, RULES, Burn, judge_burn, rate_limit
@@ -74,14 +75,24 @@ class Bench:
     _by_start: dict[datetime, Counts] = field(default_factory=dict, init=False)
     _rate_refs: dict[tuple[str, int], list[RateReference]] = field(default_factory=dict, init=False)
     _level_refs: list[LevelReference] | None = field(default=None, init=False)
+    _keys: list[str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._by_start = {part.start: part for part in self.history.recent}
 
     def metrics(self) -> list[RateMetric]:
         """Return the rates that this app has."""
-        keys = quality_keys([*self.history.hours, *self.history.recent])
-        return [with_objective(metric, self.objectives) for metric in (ERRORS, SLA, *map(quality, keys))]
+        judged = self._scored()[:QUALITY_METRICS_CAP]
+        return [with_objective(metric, self.objectives) for metric in (ERRORS, SLA, *map(quality, judged))]
+
+    def unjudged(self) -> int:
+        """Return how many feedback keys are left out: an app that makes up a key a run must not make a metric a run."""
+        return max(len(self._scored()) - QUALITY_METRICS_CAP, 0)
+
+    def _scored(self) -> list[str]:
+        if self._keys is None:
+            self._keys = bounded_keys([*self.history.hours, *self.history.recent])
+        return self._keys
 
     def latest(self, end: datetime) -> list[Counts]:
         """Return the WINDOWS buckets that end with the one that contains the moment before `end`, oldest first."""
