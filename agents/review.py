@@ -11,7 +11,7 @@ from core.errors import ForbiddenTransitionError, MetamonError
 from core.states import PROPOSAL, AlertState, ProposalStatus
 from db.models.alerts import MonitoringAlert
 from db.models.proposals import ImprovementProposal
-from db.repositories import audit, jobs, validations
+from db.repositories import audit, jobs, proposals, validations
 from db.repositories.jobs import Claim
 
 REVIEWED = frozenset(
@@ -123,7 +123,7 @@ def reject(
 
 
 def try_next(session: Session, proposal: ImprovementProposal, *, parent: Claim | None = None) -> None:
-    """Enqueue the validation of the next proposal for the same alert, where the alert is not over.
+    """Enqueue the validation of the next proposal for the same cause, where the alert is not over.
 
     Safe to call twice: the job's key is made of the proposal and the number of its runs.
     """
@@ -133,20 +133,39 @@ def try_next(session: Session, proposal: ImprovementProposal, *, parent: Claim |
     if alert is None or alert.state is AlertState.RESOLVED:
         return
     following = validations.next_in_rank(session, proposal)
-    if following is None:
-        return
-    number = validations.of_proposal(session, following.id) + 1
+    if following is not None:
+        _validate(session, following.id, parent)
+
+
+def start_first(session: Session, alert_id: int, *, parent: Claim | None = None) -> list[int]:
+    """Enqueue the validation of each cause's first proposal, where none for that cause is on its way.
+
+    Returns:
+        ids of the proposals whose validation is asked for.
+    """
+    taken = {row.cause.get("id") for row in proposals.under_way(session, alert_id)}
+    started: list[int] = []
+    for row in proposals.to_be_tried(session, alert_id):
+        if row.cause.get("id") not in taken:
+            taken.add(row.cause.get("id"))
+            _validate(session, row.id, parent)
+            started.append(row.id)
+    return started
+
+
+def _validate(session: Session, proposal_id: int, parent: Claim | None) -> None:
+    number = validations.of_proposal(session, proposal_id) + 1
     jobs.enqueue(
         session,
-        key=f"validate:proposal:{following.id}:{number}",
+        key=f"validate:proposal:{proposal_id}:{number}",
         kind="validation.start",
-        args={"proposal_id": following.id},
+        args={"proposal_id": proposal_id},
         parent=parent,
     )
 
 
 def supersede(session: Session, proposal: ImprovementProposal, *, now: datetime) -> list[int]:
-    """Mark the other proposals of the same alert as pointless, for this one is implemented; return their ids."""
+    """Mark the other proposals for the same cause as pointless, for this one is implemented; return their ids."""
     done: list[int] = []
     for other in validations.siblings(session, proposal):
         if ProposalStatus.SUPERSEDED not in PROPOSAL.table[other.status]:

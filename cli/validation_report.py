@@ -32,6 +32,8 @@ def print_report(record: ValidationDetail) -> None:
         out.print(f"Judged by {', then '.join(record.judges)}", markup=False, highlight=False, soft_wrap=True)
     for key, change in record.changed.items():
         out.print(f"  {key}: {change['from']!r} → {change['to']!r}", markup=False, highlight=False)
+    if record.screen is not None:
+        out.print(f"Quick screen before: {record.screen.says}", markup=False, highlight=False, soft_wrap=True)
     for reason in record.reasons:
         out.print(f"  {reason}", markup=False, highlight=False)
     print_table(

@@ -99,6 +99,14 @@ class Settings(BaseSettings):
         default_factory=dict, description="Commits that hub prompts are pinned to, JSON by name."
     )
 
+    screen_candidates: int = Field(
+        default=3, ge=0, le=5, description="Proposals of an alert that are tried on a few cases first; 0 or 1: none."
+    )
+    screen_cases: int = Field(default=16, ge=4, le=100, description="Golden cases of that quick screen.")
+    screen_calls: int = Field(default=64, ge=0, description="Answers of one quick screen at most, all arms together.")
+    screen_seconds: float = Field(default=120, gt=0, le=240, description="After so long a quick screen ends.")
+    screen_usd: float = Field(default=0.5, ge=0, description="USD of one quick screen at most, as far as answers tell.")
+
     @property
     def sweep_period(self) -> timedelta:
         """The monitoring sweep's period."""

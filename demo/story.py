@@ -103,6 +103,8 @@ class Story:
             if row.alert_id is not None and row.rank == 1:
                 yield ("cause", row.alert_id), Line(row.created_at, "◎", "cause", "bold yellow", cause_of(row))
             yield ("proposed", row.id), self._proposed(row)
+            if row.screen is not None and row.screen.get("skipped") is None:
+                yield ("screened", row.id), self._screened(row, row.screen)
             if row.reviewed_by and row.approved_hash:
                 text = f"proposal {row.id} by {clean(row.reviewed_by)}"
                 yield (
@@ -118,6 +120,10 @@ class Story:
         predicted = f"{row.predicted_pct:+.0f} % [{row.predicted_low:+.0f}, {row.predicted_high:+.0f}]"
         text = f"{row.id}: {clean(row.title)} ({row.impact} impact, predicted {predicted})"
         return Line(row.created_at, "◇", "proposal", "cyan", text)
+
+    def _screened(self, row: ImprovementProposal, screen: dict[str, Any]) -> Line:
+        text = f"proposal {row.id}: {screen['cases']} cases, {screen['better']} better, {screen['worse']} worse"
+        return Line(datetime.fromisoformat(screen["at"]), "◌", "screened", "cyan", text)
 
     def _outcome(self, row: ImprovementProposal, at: datetime) -> Line | None:
         match row.status:

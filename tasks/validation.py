@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from agents import validation, validation_run, validation_traces
+from agents import screening, validation, validation_run, validation_traces
 from core.settings import settings
 from db.repositories import apps_monitored, validations
 from llm.completion import chat_models
@@ -28,6 +28,21 @@ def start(job: RunningJob) -> None:
             validation.start_proposal(
                 session, int(job.args["proposal_id"]), seed=secrets.randbelow(2**31), now=job.now, parent=job.claim
             )
+
+
+@fleet_task("validation.screen", long=True)
+def screen(job: RunningJob) -> None:
+    """Try an alert's proposals on a few cases, order them, and start the first; without evidence the order stays."""
+    alert_id = int(job.args["alert_id"])
+    found = screening.load(job.sessions, alert_id, screening.Limits.of(settings()), attempt=job.claim.attempt)
+    if isinstance(found, screening.Screen):
+        found = screening.look(
+            found,
+            opener=partial(open_target, models=chat_models(settings())),
+            grader=grader(settings()) if found.needs_grader else None,
+        )
+    with job.finish() as session:
+        screening.conclude(session, alert_id, found, now=job.now, parent=job.claim)
 
 
 @fleet_task("validation.run_chunk", long=True)

@@ -1,4 +1,4 @@
-"""What an investigation leaves behind, in one transaction: proposals, the alert's event, the first validation."""
+"""What an investigation leaves behind, in one transaction: proposals, the alert's event, what is to be tried."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from agents.research.investigation import Finding, Subject
 from agents.research.predict import predict
 from agents.research.sample import Sample
 from agents.research.wording import nothing_found, root_cause
+from agents.review import start_first
 from core.states import ProposalStatus
 from db.models.alerts import AlertEvent
 from db.repositories import error_patterns, jobs, proposals
@@ -31,7 +32,9 @@ def record(
     parent: Claim | None = None,
     explanation: Explanation | None = None,
 ) -> list[int]:
-    """Write what was found about an alert and enqueue the validation of the first proposal that applies itself.
+    """Write what was found about an alert and enqueue the validation of the proposal that applies itself.
+
+    Where there are several, they are screened first.
 
     Returns:
         ids of the proposals made, by rank; empty where nothing stands out, or where another alert's open proposal
@@ -59,7 +62,6 @@ def record(
         _event(session, subject, now, causes=causes, summary=summary, proposal_id=twin, attached=True)
         return []
     made: list[int] = []
-    first: int | None = None
     for rank, idea in enumerate(viable, 1):
         change = idea.change
         assert change is not None
@@ -80,11 +82,11 @@ def record(
         if proposal_id is None:
             continue
         made.append(proposal_id)
-        if first is None and change.applies_itself:
-            first = proposal_id
-    if first is not None:
-        key = f"validate:proposal:{first}:1"
-        jobs.enqueue(session, key=key, kind="validation.start", args={"proposal_id": first}, parent=parent)
+    if made and len(proposals.to_be_tried(session, subject.alert_id)) > 1:
+        key = f"screen:{subject.alert_id}"
+        jobs.enqueue(session, key=key, kind="validation.screen", args={"alert_id": subject.alert_id}, parent=parent)
+    elif made:
+        start_first(session, subject.alert_id, parent=parent)
     _event(session, subject, now, causes=causes, summary=summary, proposal_ids=made, attached=False)
     return made
 

@@ -99,6 +99,9 @@ def sections(detail: ProposalDetail) -> Iterator[Section]:
     effort = f"{detail.effort_hours:g} h, 80 % below {detail.effort_hours_p80:g} h ({detail.effort_basis})"
     yield Section("Effort", [Line(effort)])
     yield Section("Risk", [Line(f"{detail.impact} impact. {detail.risk}".strip())])
+    if detail.screen is not None:
+        metric = f" on {detail.screen.metric}" if detail.screen.skipped is None else ""
+        yield Section("Quick screen", [Line(f"{detail.screen.says}{metric}")])
     yield from _aftermath(detail)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.states import ProposalStatus
@@ -20,7 +21,8 @@ class ImprovementProposal(Base):
     app_id: Mapped[int] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"))
     alert_id: Mapped[int | None] = mapped_column(ForeignKey("monitoring_alerts.id", ondelete="SET NULL"))
     rank: Mapped[int] = mapped_column(server_default="1")
-    """1 is what research would try first; the next one is validated only where the one before fell."""
+    """1 is what would be tried first: by research, as the quick screen corrected it. The next one is validated only
+    where the one before fell."""
     status: Mapped[ProposalStatus] = mapped_column(
         state_type(ProposalStatus), server_default=ProposalStatus.PROPOSED.value
     )
@@ -57,6 +59,8 @@ class ImprovementProposal(Base):
     impact: Mapped[str]
     """`low`: policy may approve what validation passed; `high`: a person must."""
     risk: Mapped[str] = mapped_column(server_default="")
+    screen: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))
+    """What the quick screen saw of it, or why it did not look: see `agents.screening`. None where there was none."""
     reviewed_by: Mapped[str | None]
     reviewed_at: Mapped[datetime | None]
     review_reason: Mapped[str | None]

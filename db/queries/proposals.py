@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -47,6 +47,45 @@ class ProposalRecord(BaseModel):
     created_at: datetime
     reviewed_by: str | None
     reviewed_at: datetime | None
+
+
+class ScreenRecord(BaseModel):
+    """What the quick screen saw of a proposal before anything was validated. It ordered the proposals, no more."""
+
+    at: datetime
+    metric: str
+    """The one that it looked at."""
+    skipped: str | None
+    """Why the proposal was not screened; None where it was."""
+    cases: int = 0
+    matching: int = 0
+    """Golden cases of the batch that match a cause."""
+    better: int = 0
+    worse: int = 0
+    difference: float = 0.0
+    """Mean of candidate minus the configuration in force, in the metric's unit."""
+    p_better: float = 1.0
+    p_worse: float = 1.0
+    calls: int
+    """Answers of the candidate."""
+    cost_usd: float
+    """Of them, as far as they tell."""
+    seconds: float
+    """The whole screen's, with all candidates."""
+    ended: str | None = None
+    """Why it ended before its last case."""
+    rank_before: int
+    rank_after: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def says(self) -> str:
+        """It in words: `16 cases, 5 better, 0 worse`."""
+        if self.skipped is not None:
+            return f"not screened: {self.skipped}"
+        moved = "" if self.rank_after == self.rank_before else f"; from rank {self.rank_before} to {self.rank_after}"
+        ended = f"; {self.ended}" if self.ended else ""
+        return f"{self.cases} cases, {self.better} better, {self.worse} worse{moved}{ended}"
 
 
 class ValidationSummary(BaseModel):
@@ -91,6 +130,8 @@ class ProposalDetail(ProposalRecord):
     change_hash: str
     approved_hash: str | None
     review_reason: str | None
+    screen: ScreenRecord | None
+    """None where there was nothing to choose between, or it is not over yet."""
     validations: list[ValidationSummary]
     rollout: RolloutSummary | None
     measured: ImpactSummary | None
@@ -150,12 +191,19 @@ def show_proposal(session: Session, proposal_id: int) -> ProposalDetail:
         change_hash=row.change_hash,
         approved_hash=row.approved_hash,
         review_reason=row.review_reason,
+        screen=None if row.screen is None else ScreenRecord.model_validate(row.screen),
         validations=_validations(session, row.id),
         rollout=_rollout(session, row.id),
         measured=_impact(session, row.id),
         alternatives=_alternatives(session, row),
         also_alerts=_attached(session, row.id),
     )
+
+
+def screen_of(session: Session, proposal_id: int | None) -> ScreenRecord | None:
+    """Return what the quick screen saw of a proposal; None where there is no proposal, or was no screen."""
+    found = session.scalar(select(ImprovementProposal.screen).where(ImprovementProposal.id == proposal_id))
+    return None if found is None else ScreenRecord.model_validate(found)
 
 
 def _fields(row: ImprovementProposal, app: str) -> dict[str, Any]:

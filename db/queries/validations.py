@@ -15,6 +15,7 @@ from core.states import CaseOutcome, ValidationState, Verdict
 from db.models.apps import App
 from db.models.validation import GoldenCase, GoldenSet, ValidationCase, ValidationResult
 from db.queries.paging import ASCENDING, DESCENDING, Key, after
+from db.queries.proposals import ScreenRecord, screen_of
 
 
 class ValidationRecord(BaseModel):
@@ -65,6 +66,8 @@ class ValidationDetail(ValidationRecord):
     golden_hash: str
     judges: list[str]
     """Versions of the model that judged by criteria; empty where no check asks one."""
+    screen: ScreenRecord | None
+    """What the quick screen saw of its proposal before: no part of this run."""
     changed: dict[str, dict[str, Any]]
     """What differs between the arms: {"key": {"from", "to"}}."""
     comparison: dict[str, dict[str, Any]]
@@ -149,6 +152,7 @@ def show_validation(session: Session, validation_id: int) -> ValidationDetail:
         golden_version=golden.version,
         golden_hash=row.set_hash,
         judges=row.judges,
+        screen=screen_of(session, row.proposal_id),
         changed={
             key: {"from": row.baseline.get(key), "to": row.candidate.get(key)}
             for key in keys

@@ -89,3 +89,35 @@ def of_alert(session: Session, alert_id: int) -> list[int]:
             .order_by(ImprovementProposal.rank)
         )
     )
+
+
+def to_be_tried(session: Session, alert_id: int, *, lock: bool = False) -> list[ImprovementProposal]:
+    """Return an alert's proposals that apply themselves and that nothing was begun with yet, by rank.
+
+    Args:
+        lock: for this transaction.
+    """
+    query = (
+        select(ImprovementProposal)
+        .where(
+            ImprovementProposal.alert_id == alert_id,
+            ImprovementProposal.status == ProposalStatus.PROPOSED,
+            ImprovementProposal.change["type"].astext != "code",
+        )
+        .order_by(ImprovementProposal.rank, ImprovementProposal.id)
+    )
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    return list(session.scalars(query))
+
+
+def under_way(session: Session, alert_id: int) -> list[ImprovementProposal]:
+    """Return an alert's proposals that are on their way from validation to everybody."""
+    going = [status for status in OPEN if status is not ProposalStatus.PROPOSED]
+    return list(
+        session.scalars(
+            select(ImprovementProposal).where(
+                ImprovementProposal.alert_id == alert_id, ImprovementProposal.status.in_(going)
+            )
+        )
+    )

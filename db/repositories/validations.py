@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -239,14 +239,15 @@ def recent_pace(session: Session, app_id: int, *, since: datetime) -> tuple[floa
 
 
 def next_in_rank(session: Session, proposal: ImprovementProposal) -> ImprovementProposal | None:
-    """Return the next proposal of the same alert that can be tried, locked; None where there is none."""
+    """Return the next proposal for the same cause that can be tried, locked; None where there is none."""
     if proposal.alert_id is None:
         return None
     return session.scalars(
         select(ImprovementProposal)
         .where(
             ImprovementProposal.alert_id == proposal.alert_id,
-            ImprovementProposal.rank > proposal.rank,
+            ImprovementProposal.id != proposal.id,
+            _same_cause(proposal),
             ImprovementProposal.status == ProposalStatus.PROPOSED,
             ImprovementProposal.change["type"].astext != "code",
         )
@@ -257,17 +258,27 @@ def next_in_rank(session: Session, proposal: ImprovementProposal) -> Improvement
 
 
 def siblings(session: Session, proposal: ImprovementProposal) -> list[ImprovementProposal]:
-    """Return the other proposals of the same alert, locked, by rank."""
+    """Return the other proposals for the same cause, locked, by rank."""
     if proposal.alert_id is None:
         return []
     return list(
         session.scalars(
             select(ImprovementProposal)
-            .where(ImprovementProposal.alert_id == proposal.alert_id, ImprovementProposal.id != proposal.id)
+            .where(
+                ImprovementProposal.alert_id == proposal.alert_id,
+                ImprovementProposal.id != proposal.id,
+                _same_cause(proposal),
+            )
             .order_by(ImprovementProposal.rank, ImprovementProposal.id)
             .with_for_update()
         )
     )
+
+
+def _same_cause(proposal: ImprovementProposal) -> ColumnElement[bool]:
+    """Compare causes by their id within the alert; proposals of before there were several have none, or the first."""
+    cause = str(proposal.cause.get("id", ""))
+    return func.coalesce(ImprovementProposal.cause["id"].astext, "") == cause
 
 
 def _there(row: ValidationResult | None, validation_id: int) -> ValidationResult:

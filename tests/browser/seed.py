@@ -220,10 +220,19 @@ def _proposal(
         effort_hours_p80=4, impact="high", risk="atlas-1 takes the traffic of sonic-2.",
         reviewed_by="policy:low-impact" if decided else None, reviewed_at=now if decided else None,
         approved_hash=change.hash if decided else None,
+        screen=_screen(now) if alert is not None else None,
     )  # fmt: skip
     session.add(row)
     session.flush()
     return row.id
+
+
+def _screen(now: datetime) -> dict[str, Any]:
+    return {
+        "at": now.isoformat(), "metric": "error_free", "skipped": None, "cases": 16, "matching": 12, "better": 5,
+        "worse": 0, "difference": 0.3125, "p_better": 0.01, "p_worse": 1.0, "calls": 16, "cost_usd": 0.0,
+        "seconds": 4.1, "ended": None, "rank_before": 1, "rank_after": 1,
+    }  # fmt: skip
 
 
 def _compared(baseline: float, candidate: float, low: float, high: float) -> dict[str, Any]:

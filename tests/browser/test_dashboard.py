@@ -359,6 +359,13 @@ def test_a_viewer_sees_everything_and_can_decide_nothing(signed_in: SignIn, worl
     expect(page.get_by_text("Only admins see this")).to_be_visible()
 
 
+def test_a_proposal_says_what_the_quick_screen_saw(signed_in: SignIn, world: World) -> None:
+    """It is told apart from the validation that blocked the change."""
+    page = signed_in(VERA)
+    page.goto(f"/proposals/{world.blocked}")
+    expect(page.get_by_text("16 cases, 5 better, 0 worse")).to_be_visible()
+
+
 def test_a_title_with_a_script_stays_a_title(signed_in: SignIn, world: World) -> None:
     """Text from models is shown, never run."""
     page = signed_in()

@@ -3506,6 +3506,7 @@ export interface components {
             approved_hash: string | null;
             /** Review Reason */
             review_reason: string | null;
+            screen: components["schemas"]["ScreenRecord"] | null;
             /** Validations */
             validations: components["schemas"]["ValidationSummary"][];
             rollout: components["schemas"]["RolloutSummary"] | null;
@@ -3638,6 +3639,7 @@ export interface components {
             approved_hash: string | null;
             /** Review Reason */
             review_reason: string | null;
+            screen: components["schemas"]["ScreenRecord"] | null;
             /** Validations */
             validations: components["schemas"]["ValidationSummary"][];
             rollout: components["schemas"]["RolloutSummary"] | null;
@@ -3980,6 +3982,73 @@ export interface components {
          * @enum {string}
          */
         Scope: "ingest" | "viewer" | "reviewer" | "admin";
+        /**
+         * ScreenRecord
+         * @description What the quick screen saw of a proposal before anything was validated. It ordered the proposals, no more.
+         */
+        ScreenRecord: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Metric */
+            metric: string;
+            /** Skipped */
+            skipped: string | null;
+            /**
+             * Cases
+             * @default 0
+             */
+            cases?: number;
+            /**
+             * Matching
+             * @default 0
+             */
+            matching?: number;
+            /**
+             * Better
+             * @default 0
+             */
+            better?: number;
+            /**
+             * Worse
+             * @default 0
+             */
+            worse?: number;
+            /**
+             * Difference
+             * @default 0
+             */
+            difference?: number;
+            /**
+             * P Better
+             * @default 1
+             */
+            p_better?: number;
+            /**
+             * P Worse
+             * @default 1
+             */
+            p_worse?: number;
+            /** Calls */
+            calls: number;
+            /** Cost Usd */
+            cost_usd: number;
+            /** Seconds */
+            seconds: number;
+            /** Ended */
+            ended?: string | null;
+            /** Rank Before */
+            rank_before: number;
+            /** Rank After */
+            rank_after: number;
+            /**
+             * Says
+             * @description It in words: `16 cases, 5 better, 0 worse`.
+             */
+            readonly says: string;
+        };
         /**
          * SessionRecord
          * @description A session.
@@ -4371,6 +4440,7 @@ export interface components {
             golden_hash: string;
             /** Judges */
             judges: string[];
+            screen: components["schemas"]["ScreenRecord"] | null;
             /** Changed */
             changed: {
                 [key: string]: {

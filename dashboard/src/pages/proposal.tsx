@@ -132,7 +132,7 @@ function Ideas({ proposal }: { proposal: Proposal }) {
       )}
       {kept.length > 1 && (
         <div>
-          <h3 className="mb-1">Kept, in the order they are tried</h3>
+          <h3 className="mb-1">Kept, in the order of research</h3>
           <ol className="list-decimal space-y-0.5 ps-5">
             {kept.map((idea, index) => <li key={index} className={idea.title === proposal.title ? "font-medium" : "text-muted"}>{idea.title}{idea.title === proposal.title ? " (this one)" : ""}</li>)}
           </ol>
@@ -258,6 +258,7 @@ export function ProposalPage() {
           <Step n={3} title="What was ruled out"><Ideas proposal={proposal} /></Step>
           <Step n={4} title="The change"><ChangeDiff proposal={proposal} /></Step>
           <Step n={5} title="Validation" flush>
+            {proposal.screen && <p className="border-b border-line px-4 py-2 text-sm text-muted">Quick screen{proposal.screen.skipped ? "" : ` on ${metricName(proposal.screen.metric)}`}: {proposal.screen.says}</p>}
             {validation ? <Validated id={validation.id} /> : <p className="p-4 text-sm text-muted">It was not tried against the golden set yet.</p>}
           </Step>
           <Step n={6} title="Risk"><p className="text-sm">{proposal.risk || "None was named."}</p></Step>

@@ -93,6 +93,7 @@ export function ValidationPage() {
               ["Golden set", `${found.golden_set}, version ${found.golden_version}`],
               ["Content", <code key="hash" className="text-xs">{found.golden_hash.slice(0, 12)}</code>],
               ["Judged by", <span key="judges" className="break-words">{found.judges.join(", then ") || "rules, no model"}</span>],
+              ...(found.screen ? [["Quick screen before", found.screen.says] as [string, string]] : []),
               ["Cases", `${number(found.cases, 0)}${found.repeats > 1 ? `, ${found.repeats} times` : ""}`],
               ["Answers", number(found.total, 0)],
               ["Asked by", <span key="by" className="break-all">{found.requested_by}</span>],

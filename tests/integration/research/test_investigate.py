@@ -105,13 +105,17 @@ def test_the_evidence_holds_links_to_bad_and_matched_good_runs(world: Make, monk
     assert top["share"] > 0.9
 
 
-def test_the_first_of_two_ranks_is_validated(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second waits until the first fell."""
+def test_two_ideas_are_screened_before_one_is_validated(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both on a few cases first; which of them is validated is the screen's to say."""
     here = world(small("provider"))
-    run_research(here, here.alert("error_rate"), monkeypatch)
+    alert_id = here.alert("error_rate")
+    run_research(here, alert_id, monkeypatch)
     first, second = proposals(here.sessions)
     assert [first.change["key"], second.change["key"]] == ["provider.timeout_ms", "route.sonic-2"]
-    assert [job.args for job in validations(here.sessions)] == [{"proposal_id": first.id}]
+    assert validations(here.sessions) == []
+    with here.sessions() as session:
+        [screen] = session.scalars(select(Job).where(Job.kind == "validation.screen"))
+    assert (screen.key, screen.args) == (f"screen:{alert_id}", {"alert_id": alert_id})
 
 
 def test_a_second_alert_of_the_same_cause_is_attached(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
