@@ -24,6 +24,7 @@ class Finding:
     Attributes:
         observed, expected, low, high: in the metric's own unit; so is `back`, where it counts as well again.
         window_start, window_end: of the bad stretch; only read where the reading is bad.
+        note: what is to be remembered where this ends an alert.
     """
 
     kind: AlertKind
@@ -39,6 +40,7 @@ class Finding:
     reasons: tuple[str, ...] = ()
     window_start: datetime | None = None
     window_end: datetime | None = None
+    note: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -135,6 +137,8 @@ class Book:
             detail = dict(event.detail)
             if event.kind == AlertState.FIRING.value:
                 detail["related"] = self._related(row)
+            if event.kind == AlertState.RECOVERING.value and finding.note:
+                detail["note"] = finding.note
             if event.kind == "silenced" and inhibition is not None:
                 detail["rule"], detail["inhibited_by"] = inhibition
             alerts.add_event(self.session, row.id, event.kind, at=now, observed=finding.observed, detail=detail)
@@ -262,7 +266,7 @@ def _tell(row: MonitoringAlert, finding: Finding) -> None:
     row.expected = finding.expected
     row.expected_low = finding.low
     row.expected_high = finding.high
-    row.p_value = finding.p
+    row.p_value = row.p_value if finding.p is None else finding.p  # a course is tested where it changes, and goes on
     row.recovers_at = finding.back
     row.reasons = list(finding.reasons)
     if finding.window_start is not None:

@@ -29,6 +29,13 @@ CONFIG_CHARS = 10_000
 OBJECTIVES = 50
 CONFIG_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
+LEVELS = {
+    "latency_p95": (DAY_MS / 1000, "seconds, such as 2.5"),
+    "tokens_per_run": (1e9, "tokens, such as 4000"),
+    "cost_per_run": (1e6, "money, such as 0.02"),
+}
+"""Objectives that are no share: what they must stay below, and how they are said."""
+
 Scalar = str | int | float | bool
 
 
@@ -84,10 +91,9 @@ class AppFields(BaseModel):
                 raise ValueError(f"{metric[:80]!r} is no metric, such as error_rate or a feedback key")
             if stated is None:
                 continue  # taken back
-            seconds = metric == "latency_p95"
+            most, right = LEVELS.get(metric, (1.0, "a share between 0 and 1, such as 0.02"))
             good = isinstance(stated, int | float) and not isinstance(stated, bool)
-            if not good or not 0 < stated < (DAY_MS / 1000 if seconds else 1):
-                right = "seconds, such as 2.5" if seconds else "a share between 0 and 1, such as 0.02"
+            if not good or not 0 < stated < most:
                 raise ValueError(f"{metric} is the worst value that is still fine: {right}; got {str(stated)[:80]}")
         return objectives
 

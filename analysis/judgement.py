@@ -87,6 +87,11 @@ References = Callable[[int], Sequence[RateReference]]
 """References for a window of so many buckets: what they were learnt from lies before the window."""
 
 
+def rate_threshold(usual: float, *, least_effect: float, fine_until: float = 0.0) -> float:
+    """Return the failure rate from which on it matters, where so much is usual: see `judge_rate`."""
+    return max(usual + max(least_effect, RELATIVE_EFFECT * usual), fine_until)
+
+
 def judge_rate(
     failures: Sequence[int],
     runs: Sequence[int],
@@ -106,7 +111,7 @@ def judge_rate(
     """
 
     def threshold(usual: float) -> float:
-        return max(usual + max(least_effect, RELATIVE_EFFECT * usual), fine_until)
+        return rate_threshold(usual, least_effect=least_effect, fine_until=fine_until)
 
     def recovered(rate: float, known: Sequence[RateReference]) -> bool:
         """Tell whether the rate is back, measured at the most forgiving reference: the one that decided to fire."""

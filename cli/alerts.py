@@ -108,7 +108,9 @@ def show(alert_id: int, as_json: JsonFlag = False) -> None:
         rows.append(["acknowledged", f"by {alert.acknowledged_by}"])
     print_table(["", ""], rows, empty="")
     print_table(
-        ["WHEN", "WHAT", "OBSERVED"], [[e.at, e.kind, e.observed] for e in alert.events], empty="It has no events."
+        ["WHEN", "WHAT", "OBSERVED", ""],
+        [[e.at, e.kind, e.observed, e.detail.get("note", "")] for e in alert.events],
+        empty="It has no events.",
     )
 
 
@@ -167,7 +169,8 @@ def explain(alert_id: int, as_json: JsonFlag = False) -> None:
         print(f"  usually {alert.expected:.4g}, 95 % of such windows between {alert.expected_low:.4g} and "
               f"{alert.expected_high:.4g}; seen: {alert.observed:.4g}")  # fmt: skip
     print("  The usual is learnt from the last day and from these hours of the last fortnight; times with an open")
-    print("  alert on this metric do not teach it. Both must be surprised before an alert is raised.\n")
+    print("  alert on this metric do not teach it. Both must be surprised before an alert is raised, and where few")
+    print("  runs come the running test, which forgets no window, may say so in their place.\n")
     for line in _outlook(alert):
         print(f"  {line}")
     print()

@@ -13,7 +13,18 @@ _SPACES = re.compile(" +")  # a no-break space between a figure and its unit sta
 _PERCENT = frozenset({"error_rate", "sla_compliance", "error_free", "sla_met"})
 _SECONDS = frozenset({"latency_p50", "latency_p95", "latency_p99"})
 _LOWER_IS_BETTER = frozenset(
-    {"error_rate", "latency_ms", "latency_p50", "latency_p95", "latency_p99", "cost", "cost_per_1k", "tokens"}
+    {
+        "error_rate",
+        "latency_ms",
+        "latency_p50",
+        "latency_p95",
+        "latency_p99",
+        "cost",
+        "cost_per_1k",
+        "cost_per_run",
+        "tokens",
+        "tokens_per_run",
+    }
 )
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "−"
@@ -41,6 +52,8 @@ _LABELS = {
     "latency_ms": "Latency",
     "latency_p95": "p95 latency",
     "cost_per_1k": "Cost / 1k runs",
+    "cost_per_run": "Cost per run",
+    "tokens_per_run": "Tokens per run",
     "quality": "Quality score",
 }
 
@@ -70,9 +83,11 @@ def figure(metric: str, value: float | None, *, fine: bool = False) -> str:
         return f"{_number(value * 1000)}{NBSP}ms" if abs(value) < 0.1 else f"{value:.2g}{NBSP}s"
     if metric == "latency_ms":
         return f"{_number(value)}{NBSP}ms"
+    if metric == "cost_per_run":
+        return f"${value:.2g}"
     if metric in ("cost", "cost_per_1k"):
         return f"${value:,.2f}"
-    if metric in ("volume", "tokens", "runs") or abs(value) >= 1000:
+    if metric in ("volume", "tokens", "tokens_per_run", "runs") or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}" if fine else f"{value:.2f}"
 

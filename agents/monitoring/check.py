@@ -14,8 +14,9 @@ from agents.alert_life import Health, Timing
 from agents.alerting import Book, Evidence, Finding, Moved, unknown
 from agents.monitoring.history import LOOK_BACK, History, Interval
 from agents.monitoring.judge import Bench, Stretch
-from agents.monitoring.metrics import LATENCY_P95, SLA_COMPLIANCE, VOLUME
-from analysis.judgement import WINDOWS, Judgement
+from agents.monitoring.memory import recall
+from agents.monitoring.metrics import COST_PER_RUN, LATENCY_P95, SLA_COMPLIANCE, TOKENS_PER_RUN, VOLUME
+from analysis.judgement import LEVEL_RATIO, WINDOWS, Judgement
 from analysis.rates import worst_stretch
 from core.clock import floor_time
 from db.models.apps import App, Project, Watermark
@@ -173,15 +174,20 @@ def _look(
         ids = roots.worst(runs, EVIDENCE_RUNS)
         return Evidence(tuple(str(run_id) for run_id in ids), tuple(run_url(project.id, run_id) for run_id in ids))
 
-    bench = Bench(history, ends[0], width, stretch, book.is_pending, book.pending_since, app.objectives)
     up_since = _up_since(mark, last_check, now, cadence)
     last_run = roots.last_start(session, project.id, until=now)
     if checked.restated and last_run is not None and last_run < now - cadence.silence:
         up_since = now  # an old history is being imported: the source is not silent, it is not live yet
+    memory = recall(session, app.id, first_end=ends[0], width=width, now=now)
+    bench = Bench(
+        history, ends[0], width, stretch, book.is_pending, book.pending_since, app.objectives,
+        rates=memory.rates, series=memory.series, watching_since=up_since,
+    )  # fmt: skip
     for end in ends:
-        findings = [*(bench.rate(metric, end) for metric in bench.metrics()), bench.latency(end)]
+        findings = [*bench.rates_at(end), bench.latency(end), *bench.usage(end)]
         if end == now:
-            findings.append(bench.volume(now, last_run=last_run, watching_since=up_since, least=cadence.silence))
+            silence = bench.volume(now, last_run=last_run, watching_since=up_since, least=cadence.silence)
+            findings += [silence, bench.traffic(now, silent=silence.reading.health is Health.BAD)]
         for finding in findings:
             alert = book.move(finding, now=end, evidence=lambda finding=finding: evidence(finding))  # type: ignore[misc]
             if end == now and alert is not None and alert.state == "pending" and finding.reading.health is Health.BAD:
@@ -197,6 +203,7 @@ def _look(
             book.move(lost, now=now, evidence=Evidence)
     valve = book.tell(Valve.from_json(mark.state.get("valve", {})), now=now)
     checked.moved = book.moved
+    memory.store(session, app.id, now=now)
     mark.at = max(mark.at, now)
     mark.state = {"up_since": up_since.isoformat(), "valve": valve.as_json(), "unjudged": bench.unjudged()}
 
@@ -245,4 +252,6 @@ def _lens(metric: str, app: App, expected: float | None) -> Lens:
         return Lens(metric, app.sla_ms / 1000)
     if metric == LATENCY_P95:
         return Lens(metric, 1.25 * (expected or 0.0))
+    if metric in (TOKENS_PER_RUN, COST_PER_RUN):
+        return Lens(metric, LEVEL_RATIO * (expected or 0.0))
     return Lens(metric)

@@ -48,7 +48,7 @@ class History:
 
     def rate_references(self, metric: RateMetric, *, before: datetime, at: datetime) -> list[RateReference]:
         """Return what failure rate to expect at `at`, learnt from what lies before `before`."""
-        groups = self._groups(metric, before)
+        groups = self.groups(metric, before)
         trailing = _learn([part for start, part in groups if start >= before - DAY])
         key = (metric.name, floor_time(at, HOUR))
         if key not in self._seasonal:
@@ -98,7 +98,7 @@ class History:
             rates += [by_hour.get(day, 0) / HOUR.total_seconds() for day in weeks]
         return rates
 
-    def _groups(self, metric: RateMetric, before: datetime) -> list[tuple[datetime, tuple[int, int]]]:
+    def groups(self, metric: RateMetric, before: datetime) -> list[tuple[datetime, tuple[int, int]]]:
         """Return (start, counts) of every hour before the moment; the hours that are under way by what they have."""
         groups = [
             (hour.start, metric.counted(hour))

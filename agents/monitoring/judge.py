@@ -9,20 +9,23 @@ from typing import Any
 
 from agents.alert_life import Health, Reading
 from agents.alerting import Finding
-from agents.monitoring import severity
+from agents.monitoring import detected, severity
 from agents.monitoring.history import History
 from agents.monitoring.metrics import (
+    COST_PER_RUN,
     ERRORS,
     LATENCY_P95,
     QUALITY_METRICS_CAP,
     SLA,
+    TOKENS_PER_RUN,
     VOLUME,
     RateMetric,
     bounded_keys,
-    fine_latency,
+    fine_level,
     quality,
     with_objective,
 )
+from agents.monitoring.watch import Course, Doubt, RateWatch, SeriesWatch
 from analysis.burn import CALM, RULES, Burn, judge_burn, rate_limit
 from analysis.histogram import LogHistogram
 from analysis.judgement import (
@@ -63,6 +66,8 @@ class Bench:
         first_end: end of the first window that is judged: what lies before it may teach.
         stretch: looks the runs up; asked only where the answer matters.
         pending_since: when the trouble of a waiting alert began, by fingerprint.
+        rates, series: the app's detectors; None where nothing but the windows themselves is to judge.
+        watching_since: a silence before it may be our own.
     """
 
     history: History
@@ -72,10 +77,15 @@ class Bench:
     needs_stretch: Callable[[str], bool]
     pending_since: Callable[[str], datetime | None]
     objectives: Mapping[str, Any] = field(default_factory=dict)
+    rates: RateWatch | None = None
+    series: SeriesWatch | None = None
+    watching_since: datetime = EMPTY.start
     _by_start: dict[datetime, Counts] = field(default_factory=dict, init=False)
     _rate_refs: dict[tuple[str, int], list[RateReference]] = field(default_factory=dict, init=False)
     _level_refs: list[LevelReference] | None = field(default=None, init=False)
     _keys: list[str] | None = field(default=None, init=False)
+    _doubts: tuple[datetime, dict[str, Doubt]] | None = field(default=None, init=False)
+    _courses: tuple[datetime, dict[str, Course]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._by_start = {part.start: part for part in self.history.recent}
@@ -100,8 +110,41 @@ class Bench:
         starts = [last - n * self.width for n in reversed(range(WINDOWS))]
         return [self._by_start.get(start, EMPTY) for start in starts]
 
-    def rate(self, metric: RateMetric, end: datetime) -> Finding:
-        """Judge a rate at the moment `end`."""
+    def rates_at(self, end: datetime) -> list[Finding]:
+        """Judge every rate at the moment `end`. Moments come in their order: detectors go on from one to the next."""
+        return [self._rate(metric, end, self._doubts_at(end).get(metric.name)) for metric in self.metrics()]
+
+    def _doubts_at(self, end: datetime) -> dict[str, Doubt]:
+        if self.rates is None:
+            return {}
+        if self._doubts is None or self._doubts[0] != end:
+            self._doubts = (end, self.rates.look(self.metrics(), self.history, end))
+        return self._doubts[1]
+
+    def _courses_at(self, end: datetime) -> dict[str, Course]:
+        if self.series is None:
+            return {}
+        if self._courses is None or self._courses[0] != end:
+            self._courses = (end, self.series.look(self.history, end, watching_since=self.watching_since))
+        return self._courses[1]
+
+    def usage(self, end: datetime) -> list[Finding]:
+        """Judge what a run costs, in tokens and in money, at the moment `end`."""
+        courses = self._courses_at(end)
+        return [
+            detected.of_course(name, courses.get(name), fine_until=fine_level(self.objectives, name))
+            for name in (TOKENS_PER_RUN, COST_PER_RUN)
+        ]
+
+    def traffic(self, now: datetime, *, silent: bool) -> Finding:
+        """Judge whether a part of the traffic went away.
+
+        Args:
+            silent: whether all of it did: that is another alert.
+        """
+        return detected.of_course(VOLUME, None if silent else self._courses_at(now).get(VOLUME))
+
+    def _rate(self, metric: RateMetric, end: datetime, doubt: Doubt | None) -> Finding:
         counted = [metric.counted(part) for part in self.latest(end)]
 
         def references(window: int) -> Sequence[RateReference]:
@@ -124,12 +167,18 @@ class Bench:
         if seen.health != "bad":
             if burn is not None and burn.fast is not None:
                 return self._burning(metric, burn, burn.fast, end)
+            fine = metric.budget or 0.0
+            if doubt is not None and detected.outweighs(metric, seen, doubt, references(WINDOWS), fine_until=fine):
+                began = self.pending_since(finding.fingerprint)
+                return detected.of_doubt(metric, doubt, fine_until=fine, began=began, end=end)
             worse = burn is not None and burn.health == "between" and seen.health == "good"
             finding = replace(finding, reading=Reading(Health.BETWEEN)) if worse else finding
             return replace(finding, observed=metric.value(seen.observed))
         start, span, bad_for = self._onset(finding, seen, end)
         low, high = metric.value(seen.low), metric.value(seen.high)
         reasons = severity.rate_reasons(metric, seen, span=span)
+        if doubt is not None and doubt.alarm:
+            reasons.append(detected.doubt_reason(metric, doubt))
         level = severity.of_rate(metric, seen)
         if burn is not None and burn.fast is not None and metric.budget is not None:
             reasons.append(severity.burn_reason(burn, RULES[burn.fast], metric.budget, width=self.width))
@@ -185,16 +234,22 @@ class Bench:
         seen = judge_level(
             [LogHistogram.from_json(part.latency) for part in self.latest(end)],
             self._level_refs,
-            fine_until=fine_latency(self.objectives),
+            fine_until=fine_level(self.objectives, LATENCY_P95),
         )
+        course = self._courses_at(end).get(LATENCY_P95)
+        if seen == UNKNOWN and course is not None:  # nothing to compare with but the last hours
+            return detected.of_course(LATENCY_P95, course, fine_until=fine_level(self.objectives, LATENCY_P95))
         finding = Finding(kind=AlertKind.ANOMALY, metric=LATENCY_P95, reading=Reading(Health(seen.health)))
         if seen.health != "bad":
             return replace(finding, observed=seen.observed)
         start, span, bad_for = self._onset(finding, seen, end)
+        reasons = severity.level_reasons(seen, span=span)
+        if course is not None and course.away:
+            reasons.append(detected.course_reason(course, "latency p95 rose"))
         return Finding(
             kind=AlertKind.ANOMALY,
             metric=LATENCY_P95,
-            reading=Reading(Health.BAD, severity.of_level(seen), seen.effect, bad_for),
+            reading=Reading(Health.BAD, severity.of_level(seen.effect), seen.effect, bad_for),
             title=f"Latency p95 {severity.seconds(seen.observed)} (usually {severity.seconds(seen.expected)})",
             observed=seen.observed,
             expected=seen.expected,
@@ -202,7 +257,7 @@ class Bench:
             high=seen.high,
             back=seen.back,
             p=seen.p,
-            reasons=tuple(severity.level_reasons(seen, span=span)),
+            reasons=tuple(reasons),
             window_start=start,
             window_end=end,
         )

@@ -14,6 +14,8 @@ ERROR_RATE = "error_rate"
 SLA_COMPLIANCE = "sla_compliance"
 LATENCY_P95 = "latency_p95"
 VOLUME = "volume"
+TOKENS_PER_RUN = "tokens_per_run"
+COST_PER_RUN = "cost_per_run"
 
 QUALITY_METRICS_CAP = 20
 """Feedback keys that are judged per app, the most frequent first."""
@@ -110,9 +112,9 @@ def with_objective(metric: RateMetric, objectives: Mapping[str, Any]) -> RateMet
     return replace(metric, default_limit=budget, budget=budget)
 
 
-def fine_latency(objectives: Mapping[str, Any]) -> float:
-    """Return the 95th percentile in seconds that the app declares to be fine; 0 where it declares none."""
-    return max(_number(objectives.get(LATENCY_P95)) or 0.0, 0.0)
+def fine_level(objectives: Mapping[str, Any], metric: str) -> float:
+    """Return the latency, tokens or cost that the app declares to be fine, in its unit; 0 where it declares none."""
+    return max(_number(objectives.get(metric)) or 0.0, 0.0)
 
 
 def _number(stated: object) -> float | None:

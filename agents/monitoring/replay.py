@@ -20,6 +20,7 @@ from agents.apps import InvalidAppError, check_fields
 from agents.monitoring.check import Cadence
 from agents.monitoring.history import LOOK_BACK, History, Interval
 from agents.monitoring.judge import Bench
+from agents.monitoring.watch import SETTLED, RateWatch
 from analysis.histogram import LogHistogram
 from analysis.judgement import WINDOWS
 from core.clock import floor_time
@@ -162,6 +163,7 @@ def replay(
     """
     state = _Replayed(timing)
     start = floor_time(since, HOUR)
+    running = RateWatch(width, start - SETTLED * width, {})
     while start < until:
         first_end = max(start, floor_time(since, width)) + width
         lead = floor_time(min(first_end - WINDOWS * width, first_end - HOUR), HOUR)
@@ -172,11 +174,11 @@ def replay(
             {metric: list(spans) for metric, spans in state.alarmed.items()},
         )
         bench = Bench(
-            history, first_end, width, lambda *_: None, lambda _: False, state.pending_since, objectives
+            history, first_end, width, lambda *_: None, lambda _: False, state.pending_since, objectives, rates=running
         )  # fmt: skip
         end = first_end
         while end <= min(start + HOUR, until):
-            for finding in [*(bench.rate(metric, end) for metric in bench.metrics()), bench.latency(end)]:
+            for finding in [*bench.rates_at(end), bench.latency(end)]:
                 state.move(finding, end)
             seen = [part.start for part in history.recent if part.runs and part.start < end]
             if seen:

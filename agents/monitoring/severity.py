@@ -38,11 +38,17 @@ def of_rate(metric: RateMetric, seen: Judgement) -> Severity:
     return severity
 
 
-def of_level(seen: Judgement) -> Severity:
-    """Return the severity of a latency: thrice the usual is high, twice medium. Slowness alone wakes nobody."""
-    if seen.effect >= 2.0:
+def of_level(effect: float) -> Severity:
+    """Return the severity of a latency, tokens or cost: thrice the usual is high, twice medium.
+
+    Slowness or a bill alone wakes nobody.
+
+    Args:
+        effect: ratio to the usual, minus one.
+    """
+    if effect >= 2.0:
         return Severity.HIGH
-    return Severity.MEDIUM if seen.effect >= 1.0 else Severity.LOW
+    return Severity.MEDIUM if effect >= 1.0 else Severity.LOW
 
 
 def of_burn(fast: int) -> Severity:

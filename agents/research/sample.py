@@ -23,7 +23,7 @@ NEARLY_UNIQUE = 0.5
 """An attribute with more distinct values than this share of its runs names runs, not kinds of runs."""
 
 TIMED = frozenset({"latency_p50", "latency_p95", "latency_p99"})
-NOT_ABOUT_RUNS = frozenset({"volume", "no_data", "tokens", "cost"})
+NOT_ABOUT_RUNS = frozenset({"volume", "no_data", "tokens", "cost", "tokens_per_run", "cost_per_run"})
 """Metrics that no single run can fail."""
 
 

@@ -8,7 +8,8 @@ E-detectors, 2024). Failure probabilities wander, so both likelihoods are beta-b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +34,8 @@ CAP = 30.0
 shrink alike, so that the stake that fits the incident best decides how soon its end is seen."""
 
 PRIOR_RATE, PRIOR_CALLS = 0.01, 2000.0
+FIRM_CALLS = 50.0
+"""Where a history is known the prior is worth no more than this."""
 MOST_CALLS = 50_000.0
 """The memory of the usual rate: older calls fade."""
 WANDER_RELATIVE, WANDER_ABSOLUTE = 0.15, 0.002
@@ -43,10 +46,28 @@ ALTERNATIVE_STRENGTH = 60.0
 """How firmly a raised rate is imagined, in calls."""
 ENOUGH_PAIRS = 1000.0
 """Before, wandering is not learnt."""
+MOST_PEARSON = 10.0
+"""What one window teaches of wandering at most."""
 SUSPECT = 0.5
 """From this score on a step teaches nothing, for it may be the beginning of an incident …"""
 ACCEPT_STEPS = 288.0
 """… until so many steps in a row were suspect: then the rate is the usual one."""
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What a series looks like since it became suspect; each of shape (S,).
+
+    Attributes:
+        alarmed: whether its latest known step alarmed.
+        steps: known steps since it became suspect; 0 where it is not.
+        failures, calls: counted in them.
+    """
+
+    alarmed: Flags
+    steps: Reals
+    failures: Reals
+    calls: Reals
 
 
 class RateDetector:
@@ -72,6 +93,54 @@ class RateDetector:
             "suspect": np.zeros(n_series),
             "lately": np.zeros((2, n_series)),  # failures and calls since it is suspect
         }
+
+    @classmethod
+    def from_history(cls, failures: ArrayLike, calls: ArrayLike) -> RateDetector:
+        """Return a detector that knows what one series did before: its usual rate, and how far that wanders.
+
+        Args:
+            failures, calls: by group (an hour, say), in time's order, shape (G,); groups without calls are ignored.
+        """
+        k, n = np.asarray(failures, np.float64).ravel(), np.asarray(calls, np.float64).ravel()
+        k, n = k[n > 0.0], n[n > 0.0]
+        detector = cls(1)
+        if n.size:
+            weight = min(1.0, (MOST_CALLS - FIRM_CALLS) / float(n.sum()))
+            known = float(k.sum()) * weight + PRIOR_RATE * FIRM_CALLS, float(n.sum()) * weight + FIRM_CALLS
+            rate = known[0] / known[1]
+            pearson = (k - n * rate) ** 2 / (n * rate * (1 - rate)) - 1.0
+            detector._memory["failures"][:], detector._memory["calls"][:] = known
+            detector._memory["excess"][:] = float(np.minimum(pearson, MOST_PEARSON).sum())
+            detector._memory["pairs"][:] = float((n - 1.0).sum())
+        return detector
+
+    @classmethod
+    def joined(cls, parts: Sequence[RateDetector]) -> RateDetector:
+        """Return one detector of all series of the parts, in their order. Its latest moment is the latest of theirs."""
+        detector = cls(sum(part.n_series for part in parts))
+        moments = [part.latest for part in parts if part.latest is not None]
+        detector.latest = max(moments, default=None)
+        for name in detector._memory:
+            detector._memory[name] = np.concatenate([part._memory[name] for part in parts], axis=-1)
+        return detector
+
+    def column(self, series: int) -> RateDetector:
+        """Return a detector of one of the series alone."""
+        detector = RateDetector(1)
+        detector.latest = self.latest
+        for name, values in self._memory.items():
+            detector._memory[name] = values[..., series : series + 1].copy()
+        return detector
+
+    @staticmethod
+    def chance_of(score: float) -> float:
+        """Return how probable such a score is at one step of healthy operation, at most: one over the evidence."""
+        return float(min(1.0, PATIENCE**-score))
+
+    def suspicion(self) -> Suspicion:
+        """Return what every series looks like since it became suspect."""
+        m = self._memory
+        return Suspicion(m["alarmed"] > 0.0, m["suspect"].copy(), m["lately"][0].copy(), m["lately"][1].copy())
 
     def update(self, failures: ArrayLike, calls: ArrayLike, at: np.datetime64 | datetime) -> Detection:
         """Take the counts of one window.
@@ -126,7 +195,7 @@ class RateDetector:
         after = {
             "failures": np.where(accepted, start, (m["failures"] + k) * fade),
             "calls": np.where(accepted, PRIOR_CALLS, (m["calls"] + n) * fade),
-            "excess": 0.999 * m["excess"] + np.minimum(pearson, 10.0),
+            "excess": 0.999 * m["excess"] + np.minimum(pearson, MOST_PEARSON),
             "pairs": 0.999 * m["pairs"] + n - 1.0,
         }
         for name, values in after.items():

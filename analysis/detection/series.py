@@ -181,6 +181,7 @@ class SeriesDetector:
         off = self._profile.above_level(slot, y)
         place = np.where(self._profile.known_level(slot), off, y - m["mean"])
         away, accepted = self._level.update(place, place - y + m["averages"][1], alarm, known)
+        usual_level = np.where(away & known, x - place + self._level.home, expected)
 
         # From here on: learn. What alarms by its change teaches no more than the edge of its band.
         told = known & (by_record >= THRESHOLD)
@@ -208,7 +209,7 @@ class SeriesDetector:
         for name, values in learnt.items():
             np.copyto(m[name], values, where=known)
         np.copyto(m["when"], moment, where=known)
-        return Detection(score, alarm, expected, low, high, away, accepted)
+        return Detection(score, alarm, expected, low, high, away, accepted, usual_level)
 
     def _steer(self, scale: Reals) -> Reals:
         """Return how far changes are decided by their size (1) or by records (0), by how well the past predicts."""

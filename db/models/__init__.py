@@ -8,7 +8,7 @@ from db.models.errors import ErrorPattern
 from db.models.evaluation import ImprovementImpact, MetaEvaluationRun, ModelUsage
 from db.models.jobs import Job, QueuePause
 from db.models.mail import Email, MailAddress, MailPreference, SigningKey
-from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.models.metrics import BucketChange, DetectorState, MetricBucket, MetricHour
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Flag, Rollout, RolloutEvent, RolloutLook
 from db.models.traces import Feedback, LooseEnd, Run
@@ -21,6 +21,7 @@ __all__ = [
     "AuditEntry",
     "BucketChange",
     "Change",
+    "DetectorState",
     "Email",
     "ErrorPattern",
     "Feedback",

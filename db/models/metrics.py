@@ -79,3 +79,28 @@ class MetricHour(Base):
     scores: Mapped[Json] = mapped_column(JSONB, server_default=text("'{}'"))
     tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     cost: Mapped[float] = mapped_column(server_default="0")
+
+
+class DetectorState(Base):
+    """What the detectors of one app remember, up to the buckets that late data no longer changes.
+
+    Moves in the transaction of the check that taught it, so that no bucket teaches twice and none is forgotten.
+    """
+
+    __tablename__ = "detector_states"
+
+    app_id: Mapped[int] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """`rates` or `series`."""
+    settled_until: Mapped[datetime]
+    """End of the last bucket that taught."""
+    step_s: Mapped[int]
+    metrics: Mapped[list[str]]
+    """The series, in their order."""
+    state: Mapped[Json] = mapped_column(JSONB)
+    """See `analysis.detection.state`."""
+    learning_since: Mapped[Created]
+    """When the memory began: before, or with another version, nothing was kept."""
+    note: Mapped[str] = mapped_column(server_default="")
+    """Why an earlier memory was given up; empty where none was."""
+    updated_at: Mapped[Created]

@@ -12,7 +12,7 @@ from db.models.alerts import MonitoringAlert
 from db.models.traces import Run
 from db.models.validation import GoldenCase, GoldenSet
 
-NOT_ABOUT_ANSWERS = frozenset({"volume"})
+NOT_ABOUT_ANSWERS = frozenset({"volume", "tokens_per_run", "cost_per_run"})
 """Metrics of which no single run says anything."""
 
 

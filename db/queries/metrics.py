@@ -21,8 +21,13 @@ STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 2
 
 HOUR_S = 3600
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
-UNITS = {"volume": "runs", "tokens": "tokens", "cost": "USD", **dict.fromkeys(QUANTILES, "s")}
+UNITS = {
+    "volume": "runs", "tokens": "tokens", "cost": "USD", "tokens_per_run": "tokens", "cost_per_run": "USD",
+    **dict.fromkeys(QUANTILES, "s"),
+}  # fmt: skip
 SUMS = {"volume": "runs", "tokens": "tokens", "cost": "cost"}
+MEANS = {"error_rate": "errors", "sla_compliance": "sla_met", "tokens_per_run": "tokens", "cost_per_run": "cost"}
+"""What is divided by the finished runs."""
 
 
 class BadRangeError(MetamonError):
@@ -65,7 +70,8 @@ def series(
     """Return a metric in [start, end), down-sampled to at most so many points.
 
     Args:
-        metric: `error_rate`, `sla_compliance`, `latency_p50|p95|p99`, `volume`, `tokens`, `cost`, or a feedback key.
+        metric: `error_rate`, `sla_compliance`, `latency_p50|p95|p99`, `volume`, `tokens`, `cost`, `tokens_per_run`,
+            `cost_per_run`, or a feedback key.
         bucket_s: width of the stored buckets.
 
     Raises:
@@ -116,11 +122,11 @@ def _select(metric: str) -> str:
         )
     if metric in SUMS:
         part, n = f"sum({SUMS[metric]})", "sum(runs)"
-    elif metric in ("error_rate", "sla_compliance"):
-        part, n = f"sum({'errors' if metric == 'error_rate' else 'sla_met'})", "sum(finished)"
+    elif metric in MEANS:
+        part, n = f"sum({MEANS[metric]})", "sum(finished)"
     else:
         part, n = "sum((scores -> :key ->> 'sum')::float8)", "sum((scores -> :key ->> 'n')::bigint)"
-    where = "" if metric in UNITS or metric in ("error_rate", "sla_compliance") else "WHERE scores ? :key"
+    where = "" if metric in UNITS or metric in MEANS else "WHERE scores ? :key"
     return f"SELECT {_SLOT}, {part} AS part, {n} AS n {_SOURCE} {where} GROUP BY 1 ORDER BY 1"
 
 

@@ -13,6 +13,7 @@ from core.states import LIVE_ROLLOUTS, OPEN_ALERTS, JobState
 from db.models.alerts import MonitoringAlert
 from db.models.apps import App, Watermark
 from db.models.jobs import Job
+from db.models.metrics import DetectorState
 from db.models.rollouts import Rollout
 from db.queries.addresses import mail_problems
 from db.queries.fleet import QueueRecord, queues
@@ -23,6 +24,9 @@ OLD_JOB = timedelta(minutes=2)
 LATE_SWEEP = 2.4
 """Sweep periods after which monitoring counts as stopped: 12 minutes at the default of five."""
 LATE_SWEEP_MIN = timedelta(minutes=1)
+RELEARNT_SAID = timedelta(days=1)
+"""For how long it is said that a detector's memory had to be given up."""
+
 RECENT = timedelta(minutes=30)
 """Where the last check is looked for first."""
 
@@ -139,6 +143,14 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
             )
         ).all()
     )
+    relearning: dict[int, list[str]] = {}
+    for row in session.scalars(
+        select(DetectorState).where(DetectorState.note != "", DetectorState.learning_since > now - RELEARNT_SAID)
+    ):
+        since = f"{row.learning_since:%Y-%m-%d %H:%M} UTC"
+        relearning.setdefault(row.app_id, []).append(
+            f"the detector of {row.name} learns anew since {since}: {row.note}"
+        )
     return [
         AppStatus(
             id=app_id,
@@ -146,9 +158,14 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
             enabled=enabled,
             open_alerts=count,
             last_sweep=sweeps.get(app_id),
-            notes=[f"{unjudged[app_id]:,} feedback keys are not judged: only the most frequent are"]
-            if app_id in unjudged
-            else [],
+            notes=[
+                *(
+                    [f"{unjudged[app_id]:,} feedback keys are not judged: only the most frequent are"]
+                    if app_id in unjudged
+                    else []
+                ),
+                *relearning.get(app_id, []),
+            ],
         )
         for app_id, name, enabled, count in rows
     ]

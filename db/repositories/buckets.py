@@ -43,6 +43,8 @@ class Counts:
     latency: Mapping[str, int]
     latency_p95: float | None = None
     answered: int = 0
+    tokens: int = 0
+    cost: float = 0.0
 
 
 _WRITE = text("""
@@ -218,7 +220,7 @@ def recent(session: Session, app_id: int, *, since: datetime, latency_since: dat
     """Return the buckets from `since` on, oldest first; histograms only from `latency_since` on."""
     columns = (
         MetricBucket.bucket, MetricBucket.runs, MetricBucket.finished, MetricBucket.errors, MetricBucket.pending,
-        MetricBucket.sla_met, MetricBucket.scores,
+        MetricBucket.sla_met, MetricBucket.scores, MetricBucket.tokens, MetricBucket.cost,
     )  # fmt: skip
     where = (MetricBucket.app_id == app_id, MetricBucket.bucket >= since)
     latencies: dict[datetime, dict[str, Any]] = dict(
@@ -229,10 +231,24 @@ def recent(session: Session, app_id: int, *, since: datetime, latency_since: dat
     return [
         Counts(
             start=row.bucket, runs=row.runs, finished=row.finished, errors=row.errors, pending=row.pending,
-            sla_met=row.sla_met, scores=row.scores, latency=latencies.get(row.bucket, {}),
+            sla_met=row.sla_met, scores=row.scores, latency=latencies.get(row.bucket, {}), tokens=row.tokens,
+            cost=row.cost,
         )
         for row in session.execute(select(*columns).where(*where).order_by(MetricBucket.bucket))
     ]  # fmt: skip
+
+
+def latest(session: Session, app_id: int, *, until: datetime, limit: int) -> list[Counts]:
+    """Return the latest so many buckets that start before `until`, histograms included, oldest first."""
+    since = session.scalar(
+        select(MetricBucket.bucket)
+        .where(MetricBucket.app_id == app_id, MetricBucket.bucket < until)
+        .order_by(MetricBucket.bucket.desc())
+        .offset(limit - 1)
+        .limit(1)
+    )
+    first = since or datetime(1970, 1, 1, tzinfo=UTC)
+    return [part for part in recent(session, app_id, since=first, latency_since=first) if part.start < until]
 
 
 def hours(session: Session, app_id: int, *, since: datetime, until: datetime, histograms: bool = False) -> list[Counts]:

@@ -48,7 +48,7 @@ SELECT trace_id, sum(total_tokens) AS tokens, sum(total_cost) FILTER (WHERE tota
  GROUP BY trace_id
 """)
 _LATEST = text("""
-SELECT id, start_time, status, extract(epoch FROM end_time - start_time)::float8 AS seconds
+SELECT id, start_time, status, extract(epoch FROM end_time - start_time)::float8 AS seconds, total_tokens, total_cost
   FROM runs
  WHERE is_root AND project_id = :project AND start_time >= :since AND start_time < :until
  ORDER BY start_time DESC LIMIT :limit
@@ -118,28 +118,38 @@ def _array(ids: Sequence[UUID]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
 
 
+TAKEN = frozenset({"tokens_per_run", "cost_per_run"})
+"""Metrics of what a run takes."""
+
+
 @dataclass(frozen=True)
 class Lens:
     """What makes a root run bad.
 
     Attributes:
-        metric: `error_rate`, `sla_compliance`, `latency_p95`, or a feedback key.
-        limit_s: for SLA and latency, the length in seconds beyond which a run is bad.
+        metric: `error_rate`, `sla_compliance`, `latency_p95`, `tokens_per_run`, `cost_per_run`, or a feedback key.
+        limit: beyond it a run is bad: seconds for SLA and latency, tokens, or money.
     """
 
     metric: str
-    limit_s: float = 0.0
+    limit: float = 0.0
 
     def badness(self, status: str, seconds: float | None, score: float | None) -> float | None:
-        """Return how bad a run is, in [0, 1]; None where it does not count."""
+        """Return how bad a run is, in [0, 1]; None where it does not count.
+
+        Args:
+            score: of the feedback key; for tokens and cost what it took.
+        """
+        if self.metric in TAKEN:
+            return None if score is None else float(score > self.limit)
         if self.metric == "error_rate":
             return float(status == "error") if status in ("error", "success") else None
         if self.metric == "sla_compliance":
             if status not in ("error", "success"):
                 return None
-            return float(status == "error" or (seconds or 0.0) > self.limit_s)
+            return float(status == "error" or (seconds or 0.0) > self.limit)
         if self.metric == "latency_p95":
-            return float((seconds or 0.0) > self.limit_s) if status == "success" else None
+            return float((seconds or 0.0) > self.limit) if status == "success" else None
         return None if score is None else 1.0 - min(max(score, 0.0), 1.0)
 
 
@@ -157,7 +167,14 @@ def seen(session: Session, project_id: UUID, lens: Lens, *, since: datetime, unt
     """Return the runs that started in [since, until) and count, oldest first; of very many the latest."""
     rows = session.execute(_LATEST, {"project": project_id, "since": since, "until": until, "limit": LOOKED_AT}).all()
     scores: dict[UUID, float] = {}
-    if lens.metric not in ("error_rate", "sla_compliance", "latency_p95"):
+    if lens.metric in TAKEN:
+        own = "total_tokens" if lens.metric == "tokens_per_run" else "total_cost"
+        scores = {row.id: float(value) for row in rows if (value := getattr(row, own)) is not None}
+        silent = [row.id for row in rows if row.id not in scores]
+        called = _calls(session, silent, since.date())
+        part = "tokens" if lens.metric == "tokens_per_run" else "cost"
+        scores |= {row.trace_id: float(value) for row in called if (value := getattr(row, part)) is not None}
+    elif lens.metric not in ("error_rate", "sla_compliance", "latency_p95"):
         found = _scores(session, [row.id for row in rows], since.date())
         scores = {row.trace_id: row.score for row in found if row.key == lens.metric}
     runs = []

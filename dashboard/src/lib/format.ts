@@ -111,7 +111,7 @@ export function chance(p: number | null | undefined): string {
 
 const NAMES: Record<string, string> = {
   error_rate: "Error rate", sla_compliance: "Within SLA", latency_p50: "Latency p50", latency_p95: "Latency p95",
-  latency_p99: "Latency p99", latency_ms: "Latency", volume: "Volume", tokens: "Tokens", cost: "Cost",
+  latency_p99: "Latency p99", latency_ms: "Latency", volume: "Volume", tokens: "Tokens", cost: "Cost", tokens_per_run: "Tokens per run", cost_per_run: "Cost per run",
   error_free: "Error-free", sla_met: "SLA met", fact_accuracy: "Fact accuracy", guardrail_pass: "Guardrail pass",
   quality_score: "Quality", guardrail_pass_rate: "Guardrail pass", latency_p95_s: "Latency p95",
 };

@@ -18,7 +18,7 @@ function Life({ alert }: { alert: Schemas["AlertDetail"] }) {
     <ol className="relative ms-1.5 border-s border-line text-sm">
       {alert.events.map((event, index) => {
         const proposal = (event.detail as { proposal_id?: number }).proposal_id;
-        const summary = (event.detail as { summary?: string }).summary;
+        const { summary, note } = event.detail as { summary?: string; note?: string };
         return (
           <li key={index} className="relative ps-4 pb-3 last:pb-0">
             <span className="absolute -start-[4.5px] top-1.5 size-2 rounded-full bg-line-strong" />
@@ -26,6 +26,7 @@ function Life({ alert }: { alert: Schemas["AlertDetail"] }) {
               <span><State of={event.kind} soft={false} />{event.observed !== null && <span className="text-muted"> at {value(event.observed, unit)}</span>}</span>
               <span className="text-xs text-muted"><Moment at={event.at} precise /></span>
             </div>
+            {note && <p className="mt-0.5 text-muted">{note}</p>}
             {summary && <p className="mt-0.5 text-muted">{summary}</p>}
             {proposal && <Link to="/proposals/$id" params={{ id: String(proposal) }} className="link text-xs">proposal {proposal}</Link>}
           </li>

@@ -7,7 +7,7 @@ import { Head, HeadSkeleton, Panel } from "../ui/shell";
 import { Empty, Failed, Skeleton } from "../ui/states";
 import { More, RowLink, Table } from "../ui/table";
 
-const UNITS: Record<string, string> = { latency_p95: "s", volume: "runs", tokens: "tokens", cost: "USD" };
+const UNITS: Record<string, string> = { latency_p95: "s", volume: "runs", tokens: "tokens", cost: "USD", tokens_per_run: "tokens", cost_per_run: "USD" };
 export const unitOf = (metric: string): string => UNITS[metric] ?? "fraction";
 
 export function AlertsPage() {
