@@ -37,6 +37,9 @@ PAIR_MARGIN = 6.0
 """Nats by which a pair must beat the best single slice."""
 
 MAX_CAUSES = 3
+MIN_ALONE = 10
+"""Failures that no other cause explains, from which on a cause's beginning is told by them alone."""
+
 ALIAS_JACCARD = 0.9
 ALIAS_TOLERANCE = 3.0
 """Nats by which an alias may explain the runs worse and still be preferred for being simpler or new."""
@@ -210,7 +213,8 @@ class _Search:
                 found[place] = self.pick(others) or found[place]
         self.explain_away([])
         total = max(float(self.bad.failed.sum() - self.bad.expected.sum()), 1.0)
-        return [self.report(pick, total, times) for pick in found]
+        taken = [pick.conjunction for pick in found]
+        return [self.report(pick, [c for c in taken if c != pick.conjunction], total, times) for pick in found]
 
     def explain_away(self, conjunctions: Sequence[Conjunction]) -> None:
         """Let the expectation of the bad window hold these causes, and nothing else, beyond the baseline."""
@@ -326,12 +330,12 @@ class _Search:
         searched = min(tail * self.occurring[order], tail / selected * self.searched[order])
         return float(min(1.0, searched * MULTIPLICITY))
 
-    def report(self, pick: _Pick, total: float, times: Times | None) -> Cause:
-        """Describe a cause in the caller's words."""
+    def report(self, pick: _Pick, others: Sequence[Conjunction], total: float, times: Times | None) -> Cause:
+        """Describe a cause, beside the other ones, in the caller's words."""
         inside = self.bad.mask(pick.conjunction)
         runs, failures = int(inside.sum()), int(self.bad.failed[inside].sum())
         expected = float(self.null[inside].sum())
-        began = self._onset(pick.conjunction)
+        began = self._onset(pick.conjunction, others)
         return Cause(
             conditions=self.words(pick.conjunction),
             excess=failures - expected,
@@ -350,12 +354,18 @@ class _Search:
         """Return attribute values by attribute name."""
         return {self.attributes[place].name: self.attributes[place].values[level] for place, level in conjunction}
 
-    def _onset(self, conjunction: Conjunction) -> tuple[float, tuple[float, float]] | None:
+    def _onset(
+        self, conjunction: Conjunction, others: Sequence[Conjunction]
+    ) -> tuple[float, tuple[float, float]] | None:
         if self.times is None:
             return None
-        inside = np.ones(len(self.failed_all), dtype=bool)
-        for place, level in conjunction:
-            inside &= self.attributes[place].codes == level
+        inside = self._of_all(conjunction)
+        alone = inside.copy()
+        for other in others:
+            alone &= ~self._of_all(other)
+        # runs that another cause hits fail since that one began
+        if (alone & self.failed_all & self.bad_all).sum() >= MIN_ALONE:
+            inside = alone
         times = self.times[inside]
         began = onset(times, self.failed_all[inside], self.expected_all[inside])
         if began is None or (inside & ~self.bad_all).any():
@@ -368,6 +378,13 @@ class _Search:
         gap = (float(times.max()) - first) / max(len(times) - 1, 1)
         low, middle, high = (first - float(np.log(odds)) * gap for odds in (20, 2, 1 / 0.95))
         return middle, (low, high)
+
+    def _of_all(self, conjunction: Conjunction) -> Flags:
+        """Return which runs of both windows a conjunction selects."""
+        inside = np.ones(len(self.failed_all), dtype=bool)
+        for place, level in conjunction:
+            inside &= self.attributes[place].codes == level
+        return inside
 
 
 def _check(

@@ -83,6 +83,7 @@ def run(
 
 
 def _print(answer: Answer) -> None:
+    from agents.research.evidence import FIRST
     from cli.review_text import clean
 
     lines = [f"{answer.app} · {answer.metric}", f"  {answer.summary}"]
@@ -93,23 +94,35 @@ def _print(answer: Answer) -> None:
         )
         lines += [f"    the same runs: {' and '.join(f'{k} = {v}' for k, v in alias.items())}"
                   for alias in cause.aliases[:3]]  # fmt: skip
-    if answer.evidence:
-        lines += [
-            f"  {entry.bad} × {entry.kind or 'error'}: {entry.template[:120]}" for entry in answer.evidence.errors[:3]
-        ]
-        lines += [
-            f"  bad run {entry.url or entry.run_id}" for entry in answer.evidence.exemplars if entry.kind == "bad"
-        ]
+        lines += [] if cause.onset is None else [f"    since {cause.onset:%Y-%m-%d %H:%M:%S} UTC"]
+        lines += _seen(answer, cause.id, "    ")
+    if not answer.causes:
+        lines += _seen(answer, FIRST, "  ")
+    numbers = {cause.id: number for number, cause in enumerate(answer.causes, 1)}
+
+    def which(cause: str) -> str:
+        return f" for cause {numbers[cause]}" if len(numbers) > 1 else ""
+
     for idea in answer.hypotheses:
         if idea.rejected is not None:
             lines.append(f"  ruled out: {idea.title}: {idea.rejected}")
         elif idea.predicted_pct is not None and idea.predicted_interval is not None:
             low, high = idea.predicted_interval
             lines.append(
-                f"  would try: {idea.title}; {idea.predicted_pct:+.1f} % ({low:+.1f} … {high:+.1f}), "
+                f"  would try{which(idea.cause)}: {idea.title}; "
+                f"{idea.predicted_pct:+.1f} % ({low:+.1f} … {high:+.1f}), "
                 f"{idea.effort_hours:g} h ({idea.effort_basis}), {idea.impact} impact"
             )
     print("\n".join(clean(line) for line in lines))
+
+
+def _seen(answer: Answer, cause: str, indent: str) -> list[str]:
+    """Return the errors and bad runs of one cause."""
+    if answer.evidence is None:
+        return []
+    own = answer.evidence.about(cause)
+    errors = [f"{indent}{entry.bad} × {entry.kind or 'error'}: {entry.template[:120]}" for entry in own.errors[:3]]
+    return errors + [f"{indent}bad run {entry.url or entry.run_id}" for entry in own.exemplars if entry.kind == "bad"]
 
 
 @app.command()

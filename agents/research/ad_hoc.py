@@ -40,6 +40,8 @@ class Idea(BaseModel):
     rejected: str | None
     risk: str
     impact: str
+    cause: str
+    """Id of the cause that it is for."""
     predicted_pct: float | None
     """None where it is rejected."""
     predicted_interval: tuple[float, float] | None
@@ -129,7 +131,7 @@ def _answer(what: Subject, finding: Finding) -> Answer:
         app=what.app,
         alert_id=what.alert_id,
         metric=what.metric,
-        summary=root_cause(cause, evidence) if cause and evidence else nothing_found(evidence),
+        summary=root_cause(cause, evidence.about(cause.id)) if cause and evidence else nothing_found(evidence),
         causes=evidence.causes if evidence else [],
         hypotheses=[_idea(what, finding, idea) for idea in finding.hypotheses],
         evidence=evidence,
@@ -137,7 +139,7 @@ def _answer(what: Subject, finding: Finding) -> Answer:
 
 
 def _idea(what: Subject, finding: Finding, idea: Hypothesis) -> Idea:
-    cause = finding.cause
+    cause = finding.cause_of(idea)
     plain = idea.model_dump(exclude={"change"}) | {"change": idea.change}
     if idea.rejected is not None or cause is None or finding.sample is None:
         nothing = dict.fromkeys(
@@ -145,7 +147,7 @@ def _idea(what: Subject, finding: Finding, idea: Hypothesis) -> Idea:
         )
         return Idea(**plain, **nothing)
     efficacy = what.history.efficacy(idea.kind)
-    promise = predict(finding.sample, finding.selects, idea.kind, began=cause.began, efficacy=efficacy)
+    promise = predict(finding.sample, finding.selects[cause.id], idea.kind, began=cause.began, efficacy=efficacy)
     effort = what.history.effort(idea.kind, idea.impact)
     return Idea(
         **plain,

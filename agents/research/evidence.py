@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.change import Change, ConfigValue
 
+FIRST = "cause-1"
+"""Id of the cause that explains most; what is said without a cause is said of it."""
+
 TEXT_CAP = 500
 """Characters of any text that came from a trace."""
 
@@ -82,6 +85,8 @@ class PastIncident(Record):
     title: str
     same_cause: bool
     """Else the same metric of the same app."""
+    cause: str = ""
+    """Id of the cause that it is the same as."""
     key: str
     """Configuration key that was changed; empty for a recommendation."""
     outcome: str
@@ -104,6 +109,8 @@ class ErrorPattern(Record):
     """Runs of the baseline that show it."""
     share: float
     """Of the cause's failing runs in the bad window, 0–1."""
+    cause: str = FIRST
+    """Id of the cause whose failing runs these are."""
 
 
 class Exemplar(Record):
@@ -119,6 +126,8 @@ class Exemplar(Record):
     error: str | None = Field(default=None, max_length=TEXT_CAP)
     score: float | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
+    cause: str = FIRST
+    """Id of the cause that it is an example of."""
 
 
 class ValueHealth(Record):
@@ -173,6 +182,16 @@ class Evidence(Record):
         groups = (self.causes, self.changes, self.new_values, self.incidents, self.errors, self.exemplars)
         return frozenset(item.id for group in groups for item in group)
 
+    def about(self, cause: str) -> Evidence:
+        """Return the packet with the errors, runs and incidents of one cause. All causes stay in it."""
+        return self.model_copy(
+            update={
+                "errors": [entry for entry in self.errors if entry.cause == cause],
+                "exemplars": [entry for entry in self.exemplars if entry.cause == cause],
+                "incidents": [entry for entry in self.incidents if entry.cause in ("", cause)],
+            }
+        )
+
 
 class Hypothesis(Record):
     """One idea of what would help: proposed, or rejected with the reason."""
@@ -186,3 +205,5 @@ class Hypothesis(Record):
     """Why it is not proposed; None where it is."""
     risk: str = ""
     impact: Literal["low", "high"] = "high"
+    cause: str = FIRST
+    """Id of the cause that it is for."""

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.change import AllowedKey
 from agents.research.evidence import (
+    FIRST,
     TEXT_CAP,
     CauseRecord,
     ConfigChange,
@@ -25,12 +27,15 @@ from agents.research.evidence import (
 )
 from agents.research.generators import Situation, hypotheses
 from agents.research.history import History
+from agents.research.predict import predict
 from agents.research.sample import NOT_ABOUT_RUNS, Sample, sample
 from analysis.errors import Known, Pattern, group
 from analysis.localise import Cause, localise
 from core.states import ProposalStatus
 from llm.redaction import redact, redact_all
 from traces.source import TraceRun
+
+Flags = NDArray[np.bool_]
 
 MIN_RUNS = 20
 MIN_FAILURES = 5
@@ -48,6 +53,8 @@ VERSIONS = ("revision_id", "ls_model_name")
 """Attributes that the tracing sets: never a cause by themselves, yet they say what was deployed."""
 
 INCIDENTS = 5
+PATTERNS = 10
+"""Error patterns of a cause that are shown."""
 REMEMBERED = 200
 """Error patterns of one investigation that are kept."""
 
@@ -91,13 +98,18 @@ class Finding:
     """Whether more runs could hardly change it."""
     patterns: Sequence[Pattern] = ()
     """Error patterns that were seen, to be remembered."""
-    selects: Mapping[str, str] = field(default_factory=dict)
-    """The first cause's conditions as they are in the runs, for counting alone: the cause's own are redacted."""
+    selects: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Each cause's conditions as they are in the runs, for counting alone: the cause's own are redacted."""
 
     @property
     def cause(self) -> CauseRecord | None:
-        """The cause that the hypotheses are about."""
+        """The cause that explains most."""
         return self.evidence.causes[0] if self.evidence and self.evidence.causes else None
+
+    def cause_of(self, idea: Hypothesis) -> CauseRecord | None:
+        """Return the cause that a hypothesis is about."""
+        causes = self.evidence.causes if self.evidence else []
+        return next((cause for cause in causes if cause.id == idea.cause), None)
 
 
 def about_runs(metric: str) -> bool:
@@ -146,16 +158,54 @@ def investigate(subject: Subject, bad: Sequence[TraceRun], baseline: Sequence[Tr
     )
     if not records:
         return Finding(_redacted(evidence), laid_out, patterns=patterns)
-    situation = Situation(evidence, records[0], subject.config, subject.allowed, subject.sla_ms, subject.tried)
-    ideas = [_recalling(idea, evidence.incidents) for idea in subject.history.ranked(hypotheses(situation))]
+    ideas = together([_ideas(subject, evidence, record, laid_out) for record in records])
     return Finding(
         _redacted(evidence),
         laid_out,
         [_redacted_idea(idea) for idea in ideas],
         conclusive=records[0].p_value < CONCLUSIVE,
         patterns=patterns,
-        selects=records[0].conditions,
+        selects={record.id: record.conditions for record in records},
     )
+
+
+def _ideas(
+    subject: Subject, evidence: Evidence, cause: CauseRecord, laid_out: Sample
+) -> list[tuple[float, Hypothesis]]:
+    """Return what would help against one cause, in the order in which it should be tried, with the predicted gain."""
+    own = evidence.about(cause.id)
+    situation = Situation(own, cause, subject.config, subject.allowed, subject.sla_ms, subject.tried)
+    found = []
+    for idea in subject.history.ranked(hypotheses(situation)):
+        named = _recalling(idea, own.incidents).model_copy(update={"cause": cause.id})
+        promise = predict(
+            laid_out,
+            cause.conditions,
+            idea.kind,
+            began=cause.began,
+            efficacy=subject.history.efficacy(idea.kind),
+        )
+        found.append((promise.pct, named))
+    return found
+
+
+def together(by_cause: Sequence[Sequence[tuple[float, Hypothesis]]]) -> list[Hypothesis]:
+    """Merge the ideas for several causes into one ranking, the rejected ones behind.
+
+    By predicted gain over all traffic, which counts how many runs a cause reaches; ideas for one cause keep their order
+    among themselves. A change that mends two causes is one idea, for the cause that it is worth more for; and what is
+    proposed for one cause is not told as ruled out for another.
+    """
+    queues = [[entry for entry in ideas if entry[1].rejected is None] for ideas in by_cause]
+    viable: list[Hypothesis] = []
+    while any(queues):
+        best = max((queue for queue in queues if queue), key=lambda queue: queue[0][0])
+        idea = best.pop(0)[1]
+        if idea.change is None or all(other.change != idea.change for other in viable):
+            viable.append(idea)
+    proposed = {(idea.kind, idea.title) for idea in viable}
+    rejected = [idea for ideas in by_cause for _, idea in ideas if idea.rejected is not None]
+    return viable + [idea for idea in rejected if (idea.kind, idea.title) not in proposed]
 
 
 def _redacted(evidence: Evidence) -> Evidence:
@@ -215,9 +265,7 @@ def _cause_record(name: str, cause: Cause, subject: Subject) -> CauseRecord:
     )
 
 
-def _since(
-    record: CauseRecord, laid_out: Sample, failed: np.ndarray[Any, Any], judged: np.ndarray[Any, Any]
-) -> CauseRecord:
+def _since(record: CauseRecord, laid_out: Sample, failed: Flags, judged: Flags) -> CauseRecord:
     """Add how often the cause's runs fail since it began. A window that is seconds old is healthy in part."""
     if record.onset is None:
         return record
@@ -259,11 +307,14 @@ def _incidents(subject: Subject, causes: list[CauseRecord]) -> list[PastIncident
         ProposalStatus.ROLLED_BACK,
         ProposalStatus.REJECTED,
     )
-    known = [causes[0].conditions, *causes[0].aliases] if causes else []
+
+    def same(conditions: Mapping[str, str]) -> str:
+        return next((c.id for c in causes if conditions in (c.conditions, *c.aliases)), "")
+
     like = [
-        (fix.conditions in known, fix)
+        (same(fix.conditions), fix)
         for fix in subject.history.fixes
-        if fix.app == subject.app and fix.status in told and (fix.conditions in known or fix.metric == subject.metric)
+        if fix.app == subject.app and fix.status in told and (same(fix.conditions) or fix.metric == subject.metric)
     ]
     like.sort(key=lambda entry: not entry[0])  # stable: the history comes latest first
     return [
@@ -272,12 +323,13 @@ def _incidents(subject: Subject, causes: list[CauseRecord]) -> list[PastIncident
             proposal_id=fix.proposal_id,
             at=fix.created_at,
             title=fix.title[:TEXT_CAP],
-            same_cause=same,
+            same_cause=bool(cause),
+            cause=cause,
             key=str(fix.change.get("key", "")),
             outcome=fix.status.value,
             measured_pct=None if fix.measured_pct is None else round(fix.measured_pct, 2),
         )
-        for number, (same, fix) in enumerate(like[:INCIDENTS], 1)
+        for number, (cause, fix) in enumerate(like[:INCIDENTS], 1)
     ]
 
 
@@ -315,68 +367,88 @@ def _new_values(laid_out: Sample) -> list[NewValue]:
     ]
 
 
-def _errors(
-    laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord], known: Sequence[Known]
-) -> tuple[list[Pattern], list[ErrorPattern]]:
-    """Count the error patterns of the failing runs, within the first cause where there is one."""
-    inside = laid_out.mask(causes[0].conditions) if causes else np.ones(len(laid_out.runs), dtype=bool)
-    rows = np.flatnonzero(inside & failed)
-    patterns = group([laid_out.runs[row].error or "" for row in rows], known, clean=redact)
-    total = max(int((inside & failed & laid_out.bad).sum()), 1)
-    found: list[ErrorPattern] = []
-    for pattern in patterns:
-        members = rows[pattern.members]
-        now = int(laid_out.bad[members].sum())
-        if now == 0:
-            continue
-        mark = pattern.fingerprint
-        found.append(
-            ErrorPattern(
-                id=f"error-{len(found) + 1}",
-                fingerprint=pattern.key,
-                kind=mark.kind[:TEXT_CAP],
-                template=redact(mark.template)[:TEXT_CAP],
-                frames=[frame[:200] for frame in mark.frames],
-                bad=now,
-                baseline=len(members) - now,
-                share=round(now / total, 4),
-            )
-        )
-        if len(found) == 10:
-            break
-    return patterns[:REMEMBERED], found
+def _inside(laid_out: Sample, failed: Flags, causes: Sequence[CauseRecord]) -> list[tuple[str, Flags]]:
+    """Return each cause's runs by its id; where there is none, all runs.
 
-
-def _exemplars(
-    laid_out: Sample, failed: np.ndarray[Any, Any], causes: list[CauseRecord], metric: str
-) -> list[Exemplar]:
-    """Pick bad runs of the cause, and for each a good run that is like it in as many other attributes as possible."""
-    inside = laid_out.mask(causes[0].conditions) if causes else np.ones(len(laid_out.runs), dtype=bool)
-    bad = np.flatnonzero(laid_out.bad & inside & failed)
-    own = set(causes[0].conditions) if causes else set()
-    # the latest runs: their traces are the likeliest to be complete and still there
-    good = np.flatnonzero(~failed & np.isfinite(laid_out.values) & ~(laid_out.bad & inside))[-500:]
-    found: list[Exemplar] = []
-    used: set[int] = set()
-    for place in bad[-EXEMPLARS:]:
-        run = laid_out.runs[place]
-        number = len(found) // 2 + 1
-        found.append(_exemplar(f"bad-{number}", run, "bad", metric))
-        free = [int(row) for row in good if int(row) not in used]
-        if not free:
-            continue
-        match = max(
-            free,
-            key=lambda row, place=place: sum(  # type: ignore[misc]
-                column[row] == column[place] for name, column in laid_out.columns.items() if name not in own
-            ),
-        )
-        used.add(match)
-        found.append(_exemplar(f"good-{number}", laid_out.runs[match], "good", metric))
+    What several causes select is evidence of none of them, as long as enough of a cause's failing runs is left.
+    """
+    if not causes:
+        return [(FIRST, np.ones(len(laid_out.runs), dtype=bool))]
+    masks = [laid_out.mask(cause.conditions) for cause in causes]
+    found = []
+    for cause, own in zip(causes, masks, strict=True):
+        alone = own & (np.sum(masks, axis=0) == 1)
+        enough = (alone & failed & laid_out.bad).sum() >= MIN_FAILURES
+        found.append((cause.id, alone if enough else own))
     return found
 
 
-def _exemplar(name: str, run: TraceRun, kind: Any, metric: str) -> Exemplar:
+def _errors(
+    laid_out: Sample, failed: Flags, causes: Sequence[CauseRecord], known: Sequence[Known]
+) -> tuple[list[Pattern], list[ErrorPattern]]:
+    """Count the error patterns of the failing runs, cause by cause."""
+    inside = _inside(laid_out, failed, causes)
+    rows = np.flatnonzero(np.any([own for _, own in inside], axis=0) & failed)
+    patterns = group([laid_out.runs[row].error or "" for row in rows], known, clean=redact)
+    found: list[ErrorPattern] = []
+    for cause, own in inside:
+        total = max(int((own & failed & laid_out.bad).sum()), 1)
+        before = len(found)
+        for pattern in patterns:
+            members = rows[pattern.members]
+            members = members[own[members]]
+            now = int(laid_out.bad[members].sum())
+            if now == 0:
+                continue
+            mark = pattern.fingerprint
+            found.append(
+                ErrorPattern(
+                    id=f"error-{len(found) + 1}",
+                    fingerprint=pattern.key,
+                    kind=mark.kind[:TEXT_CAP],
+                    template=redact(mark.template)[:TEXT_CAP],
+                    frames=[frame[:200] for frame in mark.frames],
+                    bad=now,
+                    baseline=len(members) - now,
+                    share=round(now / total, 4),
+                    cause=cause,
+                )
+            )
+            if len(found) == before + PATTERNS:
+                break
+    return patterns[:REMEMBERED], found
+
+
+def _exemplars(laid_out: Sample, failed: Flags, causes: Sequence[CauseRecord], metric: str) -> list[Exemplar]:
+    """Pick bad runs of each cause, and for each a good run that is like it in as many other attributes as possible."""
+    attributes = {cause.id: set(cause.conditions) for cause in causes}
+    hit = np.any([laid_out.mask(cause.conditions) for cause in causes], axis=0) if causes else laid_out.bad
+    # the latest runs: their traces are the likeliest to be complete and still there
+    good = np.flatnonzero(~failed & np.isfinite(laid_out.values) & ~(laid_out.bad & hit))[-500:]
+    found: list[Exemplar] = []
+    used: set[int] = set()
+    number = 0
+    for cause, inside in _inside(laid_out, failed, causes):
+        own = attributes.get(cause, set())
+        for place in np.flatnonzero(laid_out.bad & inside & failed)[-EXEMPLARS:]:
+            run = laid_out.runs[place]
+            number += 1
+            found.append(_exemplar(f"bad-{number}", run, "bad", metric, cause))
+            free = [int(row) for row in good if int(row) not in used]
+            if not free:
+                continue
+            match = max(
+                free,
+                key=lambda row, place=place, own=own: sum(  # type: ignore[misc]
+                    column[row] == column[place] for name, column in laid_out.columns.items() if name not in own
+                ),
+            )
+            used.add(match)
+            found.append(_exemplar(f"good-{number}", laid_out.runs[match], "good", metric, cause))
+    return found
+
+
+def _exemplar(name: str, run: TraceRun, kind: Any, metric: str, cause: str) -> Exemplar:
     return Exemplar(
         id=name,
         run_id=str(run.id),
@@ -387,10 +459,11 @@ def _exemplar(name: str, run: TraceRun, kind: Any, metric: str) -> Exemplar:
         error=None if run.error is None else redact(run.error[: 4 * TEXT_CAP])[:TEXT_CAP],
         score=run.scores.get(metric),
         attributes={key[:100]: redact(value[:200]) for key, value in list(run.attributes.items())[:40]},
+        cause=cause,
     )
 
 
-def _health(laid_out: Sample, failed: np.ndarray[Any, Any], judged: np.ndarray[Any, Any]) -> list[ValueHealth]:
+def _health(laid_out: Sample, failed: Flags, judged: Flags) -> list[ValueHealth]:
     """Count runs and failures by value, for attributes of few values."""
     found: list[ValueHealth] = []
     for name, column in laid_out.columns.items():

@@ -37,8 +37,8 @@ def record(
     Where there are several, they are screened first.
 
     Returns:
-        ids of the proposals made, by rank; empty where nothing stands out, or where another alert's open proposal
-        does the same for the same cause: then the alert is attached to it.
+        ids of the proposals made, by rank; empty where nothing stands out. Where another alert's open proposal does the
+        same for the same cause, none is made for it: the alert is attached to that one.
     """
     assert subject.alert_id is not None, "a question without an alert leaves nothing behind"
     cause, evidence = finding.cause, finding.evidence
@@ -47,48 +47,59 @@ def record(
         _event(session, subject, now, causes=[], summary=nothing_found(evidence))
         return []
     proposals.lock_app(session, subject.app_id)
-    summary = root_cause(cause, evidence)
     ideas = finding.hypotheses
-    viable = [idea for idea in ideas if idea.rejected is None and idea.change is not None]
     causes = [entry.model_dump(mode="json") for entry in evidence.causes]
-    twin = proposals.open_twin(
-        session,
-        app_id=subject.app_id,
-        alert_id=subject.alert_id,
-        keys=[idea.change.key for idea in viable if idea.change and idea.change.applies_itself],
-        conditions=[cause.conditions, *cause.aliases],
-    )
-    if twin is not None:
-        _event(session, subject, now, causes=causes, summary=summary, proposal_id=twin, attached=True)
-        return []
+    summaries = {entry.id: root_cause(entry, evidence.about(entry.id)) for entry in evidence.causes}
+    viable = [idea for idea in ideas if idea.rejected is None and idea.change is not None]
+    twins = {entry.id: _twin(session, subject, entry, viable) for entry in evidence.causes}
     made: list[int] = []
-    for rank, idea in enumerate(viable, 1):
-        change = idea.change
+    wanted = [idea for idea in viable if twins[idea.cause] is None]
+    for rank, idea in enumerate(wanted, 1):
+        own, change = finding.cause_of(idea), idea.change
+        assert own is not None
         assert change is not None
         fields = _fields(
             subject=subject,
-            evidence=evidence,
-            cause=cause,
+            evidence=evidence.about(own.id),
+            cause=own,
             idea=idea,
             change=change,
             ideas=ideas,
             sample=finding.sample,
-            selects=finding.selects,
-            summary=summary,
+            selects=finding.selects[own.id],
+            summary=summaries[own.id],
         )
-        if explanation is not None:
+        if explanation is not None and own is cause:  # it was asked about the first
             fields |= {"explanation": explanation.text, "explained_by": explanation.by}
         proposal_id = proposals.add_once(session, rank=rank, **fields)
-        if proposal_id is None:
-            continue
-        made.append(proposal_id)
+        if proposal_id is not None:
+            made.append(proposal_id)
     if made and len(proposals.to_be_tried(session, subject.alert_id)) > 1:
         key = f"screen:{subject.alert_id}"
         jobs.enqueue(session, key=key, kind="validation.screen", args={"alert_id": subject.alert_id}, parent=parent)
     elif made:
         start_first(session, subject.alert_id, parent=parent)
-    _event(session, subject, now, causes=causes, summary=summary, proposal_ids=made, attached=False)
+    found = [twin for twin in twins.values() if twin is not None]
+    detail: dict[str, Any] = {"proposal_ids": made} if wanted or not found else {}
+    if found:
+        detail["proposal_id"] = found[0]
+    _event(
+        session, subject, now, causes=causes, summary=summaries[cause.id], attached=bool(found) and not wanted, **detail
+    )
     return made
+
+
+def _twin(session: Session, subject: Subject, cause: CauseRecord, viable: list[Hypothesis]) -> int | None:
+    """Return another alert's open proposal that does for a cause what would be proposed here, or None."""
+    assert subject.alert_id is not None
+    changes = [idea.change for idea in viable if idea.cause == cause.id and idea.change]
+    return proposals.open_twin(
+        session,
+        app_id=subject.app_id,
+        alert_id=subject.alert_id,
+        keys=[change.key for change in changes if change.applies_itself],
+        conditions=[cause.conditions, *cause.aliases],
+    )
 
 
 def _fields(

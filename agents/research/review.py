@@ -85,7 +85,7 @@ def sections(detail: ProposalDetail) -> Iterator[Section]:
         ),
         *(Line(f"the same runs: {_conditions(alias)}") for alias in cause.get("aliases", [])[:3]),
     ]
-    others = detail.evidence.get("causes", [])[1:]
+    others = [entry for entry in detail.evidence.get("causes", []) if entry.get("id") != cause.get("id")]
     hit += [Line(f"another cause: {_conditions(entry.get('conditions', {}))}") for entry in others]
     yield Section("Who is hit", hit)
     yield Section("Evidence", list(_evidence(detail.evidence)))

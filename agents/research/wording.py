@@ -12,7 +12,11 @@ METRIC_WORDS = {
 
 
 def root_cause(cause: CauseRecord, evidence: Evidence) -> str:
-    """Say in three sentences at most what fails, since when, and what else was seen."""
+    """Say in three sentences at most what fails, since when, and what else was seen.
+
+    Args:
+        evidence: about this cause.
+    """
     verb = METRIC_WORDS.get(evidence.success_metric, f"scored badly on {evidence.success_metric}")
     where = "All runs are hit" if not cause.conditions else f"Runs with {cause.words} are hit"
     sentences = [

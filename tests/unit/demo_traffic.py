@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -117,6 +117,24 @@ class Traffic:
             scores={} if error else {"fact_accuracy": float(accurate), "guardrail_pass": float(guarded)},
             url=f"http://127.0.0.1:8600/api/v1/runs/{moment:.3f}",
         )
+
+
+STALE = START + timedelta(seconds=6)
+"""When the second of two faults begins."""
+
+
+def two_faults(**traffic: Any) -> Traffic:
+    """Return the provider's fault from START on, and from STALE on an index that raises for most runs of emea."""
+    made = Traffic(fault="provider", bad_s=16, seed=3, **traffic)
+    rng = np.random.default_rng(3)
+    error = 'StaleIndexError("no such snapshot")'
+    made.runs = [
+        replace(run, status=RunStatus.ERROR, error=error, scores={})
+        if run.start_time >= STALE and run.attributes["region"] == "emea" and rng.random() < 0.8
+        else run
+        for run in made.runs
+    ]
+    return made
 
 
 def _pick(names: Any, weights: Any, die: float) -> str:

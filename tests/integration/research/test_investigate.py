@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from agents import review
 from core.settings import Settings
 from core.states import PROPOSAL, JobState, ProposalStatus
 from db.models.alerts import AlertEvent
@@ -19,7 +20,7 @@ from db.queries.proposals import list_proposals, show_proposal
 from db.repositories import jobs
 from tasks.research import investigate
 from tests.integration.research.conftest import World
-from tests.unit.demo_traffic import START, Traffic
+from tests.unit.demo_traffic import START, Traffic, two_faults
 from workers import runner
 
 Make = Callable[[Traffic], World]
@@ -130,6 +131,46 @@ def test_a_second_alert_of_the_same_cause_is_attached(world: Make, monkeypatch: 
     assert event.detail["proposal_id"] == before[0].id
     with here.sessions() as session:
         assert show_proposal(session, before[0].id).also_alerts == [second]
+
+
+def test_each_of_two_causes_is_mended_by_itself(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranked together, evidence apart; what mends one cause neither waits for the other nor makes it pointless."""
+    here = world(two_faults(rate=30, history=300, baseline_s=30))
+    here.deploy("index.emea", "2026-10", "2026-11")
+    alert_id = here.alert("error_rate")
+    run_research(here, alert_id, monkeypatch, after_s=18)
+    made = {row.change["key"]: row for row in proposals(here.sessions)}
+    assert sorted(made) == ["index.emea", "provider.timeout_ms", "route.sonic-2"]
+    assert sorted(row.rank for row in made.values()) == [1, 2, 3]
+    stale, slow = made["index.emea"], made["provider.timeout_ms"]
+    assert (stale.cause["conditions"], slow.cause["conditions"]) == ({"region": "emea"}, {"model": "sonic-2"})
+    assert "region = emea" in stale.root_cause
+    assert "StaleIndexError" in stale.root_cause
+    assert [row.evidence["errors"][0]["kind"] for row in (stale, slow)] == ["StaleIndexError", "ProviderTimeout"]
+    with here.sessions.begin() as session:
+        assert set(review.start_first(session, alert_id)) == {stale.id, slow.id}
+        done = session.get_one(ImprovementProposal, slow.id)
+        assert review.supersede(session, done, now=START) == [made["route.sonic-2"].id]
+
+
+def test_a_cause_that_is_being_mended_is_not_proposed_for_again(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two causes has an open proposal of another alert: only the other one gets its own, and both are named."""
+    here = world(two_faults(rate=30, history=300, baseline_s=30))
+    run_research(here, here.alert("error_rate"), monkeypatch, after_s=18)
+    before = {row.id for row in proposals(here.sessions) if row.cause["conditions"] == {"model": "sonic-2"}}
+    with here.sessions.begin() as session:
+        for row in session.scalars(select(ImprovementProposal)):
+            if row.id not in before:
+                session.delete(row)
+    second = here.alert("sla_compliance")
+    run_research(here, second, monkeypatch, after_s=18)
+    made = [row for row in proposals(here.sessions) if row.id not in before]
+    assert [row.cause["conditions"] for row in made] == [{"region": "emea"}]
+    [event] = researched(here.sessions, second)
+    assert event.detail["proposal_ids"] == [made[0].id]
+    assert event.detail["proposal_id"] in before
+    assert event.detail["attached"] is False
+    assert len(event.detail["causes"]) == 2
 
 
 def test_what_fell_today_is_not_proposed_again(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
