@@ -16,14 +16,12 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,12 +30,11 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import zstandard
 
+from benchmarks.database import own_database
 from core.states import Scope
-from db.migrate import upgrade
 from db.repositories import tokens
-from db.session import engine_url, make_engine, make_sessions
+from db.session import make_engine, make_sessions
 from workers.embedded.ports import free_port
-from workers.embedded.postgres import Postgres
 
 BOUNDARY = uuid.uuid4().hex
 WORDS = ("revenue", "margin", "forecast", "quarter", "dividend", "segment", "cash", "flow", "audit", "index", "policy")
@@ -245,29 +242,14 @@ def main() -> None:
         serve(asked.serve, asked.url, asked.port)
         return
     os.environ["BENCH_BOUNDARY"] = BOUNDARY
-    with tempfile.TemporaryDirectory() as folder:
-        server = Postgres(Path(folder), free_port())
-        server.initialise()
-        with (
-            Path(folder, "log").open("wb") as log,
-            subprocess.Popen(server.command(), stdout=log, stderr=log) as process,
-        ):
-            try:
-                server.wait_ready()
-                server.create_database("bench")
-                url = server.url("bench")
-                engine = make_engine(engine_url(url))
-                upgrade(engine)
-                engine.dispose()
-                with psycopg.connect(url) as connection:
-                    connection.execute(
-                        "CREATE TABLE floor (id uuid PRIMARY KEY, trace_id uuid, name text, "
-                        "start_time timestamptz, end_time timestamptz, body bytea)"
-                    )
-                database = psutil.Process(process.pid)
-                found = measure(asked.runs, asked.batch, asked.rounds, asked.connections, url, database)
-            finally:
-                process.terminate()
+    with own_database() as database:
+        with psycopg.connect(database.url) as connection:
+            connection.execute(
+                "CREATE TABLE floor (id uuid PRIMARY KEY, trace_id uuid, name text, "
+                "start_time timestamptz, end_time timestamptz, body bytea)"
+            )
+        process = psutil.Process(database.pid)
+        found = measure(asked.runs, asked.batch, asked.rounds, asked.connections, database.url, process)
     print(json.dumps(found, indent=2))
 
 

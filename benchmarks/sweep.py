@@ -14,12 +14,9 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -29,13 +26,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from agents.monitoring.check import Cadence, check_app
+from benchmarks.database import own_database
 from core.states import Scope
-from db.migrate import upgrade
 from db.session import engine_url, make_engine, make_sessions
 from tests.api_server import bearer, served_api
 from tests.monitoring_world import Spec, World, make_world
-from workers.embedded.ports import free_port
-from workers.embedded.postgres import Postgres
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAYS = 14
@@ -160,23 +155,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=float, default=240, help="seconds after which no larger history is begun")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = Postgres(Path(folder), free_port())
-        server.initialise()
-        with (
-            Path(folder, "log").open("wb") as log,
-            subprocess.Popen(server.command(), stdout=log, stderr=log) as process,
-        ):
-            try:
-                server.wait_ready()
-                server.create_database("bench")
-                engine = make_engine(engine_url(server.url("bench")))
-                upgrade(engine)
-                histories = asked.history or [30_000, 120_000]
-                found = measure(make_sessions(engine), histories, asked.new, asked.rounds, asked.budget)
-                engine.dispose()
-            finally:
-                process.terminate()
+    with own_database() as database:
+        engine = make_engine(engine_url(database.url))
+        histories = asked.history or [30_000, 120_000]
+        found = measure(make_sessions(engine), histories, asked.new, asked.rounds, asked.budget)
+        engine.dispose()
     print(json.dumps(found, indent=2))
 
 

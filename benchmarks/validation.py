@@ -17,12 +17,9 @@ import asyncio
 import json
 import multiprocessing
 import socket
-import subprocess
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -32,9 +29,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from agents import validation
 from agents.validation import Wish
 from agents.validation_plan import PARALLEL
+from benchmarks.database import own_database
 from core.clock import utc_now
 from core.states import JobState
-from db.migrate import upgrade
 from db.models.apps import App
 from db.models.jobs import Job
 from db.models.validation import ValidationResult
@@ -43,7 +40,6 @@ from db.session import engine_url, make_engine, make_sessions
 from targets.golden import parse_lines
 from tasks import validation as tasks
 from workers.embedded.ports import free_port
-from workers.embedded.postgres import Postgres
 from workers.runner import run
 
 GOAL = 1.15
@@ -206,22 +202,10 @@ def main() -> None:
     parser.add_argument("--cases", type=int, action="append", help="sizes of golden sets; may be given several times")
     parser.add_argument("--budget", type=float, default=420, help="seconds after which no larger set is begun")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = Postgres(Path(folder), free_port())
-        server.initialise()
-        with (
-            Path(folder, "log").open("wb") as log,
-            subprocess.Popen(server.command(), stdout=log, stderr=log) as process,
-        ):
-            try:
-                server.wait_ready()
-                server.create_database("bench")
-                engine = make_engine(engine_url(server.url("bench")))
-                upgrade(engine)
-                found = measure(make_sessions(engine), asked)
-                engine.dispose()
-            finally:
-                process.terminate()
+    with own_database() as database:
+        engine = make_engine(engine_url(database.url))
+        found = measure(make_sessions(engine), asked)
+        engine.dispose()
     print(json.dumps(found, indent=2))
 
 

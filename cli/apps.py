@@ -126,7 +126,8 @@ def set_(
     """Set fields, objectives and configuration keys; `config.KEY=null` removes a key. Every change is in the audit log.
 
     An objective is the worst value that is still fine: `objectives.error_rate=0.02`, `objectives.fact_accuracy=0.9`,
-    `objectives.latency_p95=2.5` (seconds). Try one first: metamon alerts replay fa-ai --set objectives.error_rate=0.02
+    `objectives.latency_p95=2.5` (seconds), `objectives.cost_per_run=0.02`. Try one first: metamon alerts replay fa-ai
+    --set objectives.error_rate=0.02
 
     A policy is a list of rules, the first that applies decides: [{"name": "small-prompts", "change": ["prompt"],
     "max_characters": 40, "then": "approve"}, {"name": "routes", "change": ["routing"], "then": "ask"}]. `policy=[]`
