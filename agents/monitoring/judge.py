@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agents.alert_life import Health, Reading
@@ -44,6 +44,8 @@ from db.repositories.buckets import Counts
 
 EMPTY = Counts(start=datetime.min, runs=0, finished=0, errors=0, pending=0, sla_met=0, scores={}, latency={})  # noqa: DTZ901  # never compared
 
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -79,7 +81,7 @@ class Bench:
     objectives: Mapping[str, Any] = field(default_factory=dict)
     rates: RateWatch | None = None
     series: SeriesWatch | None = None
-    watching_since: datetime = EMPTY.start
+    watching_since: datetime = EVER
     _by_start: dict[datetime, Counts] = field(default_factory=dict, init=False)
     _rate_refs: dict[tuple[str, int], list[RateReference]] = field(default_factory=dict, init=False)
     _level_refs: list[LevelReference] | None = field(default=None, init=False)

@@ -1,7 +1,8 @@
 """Which alerts other objectives would have raised and spared: the past judged again, from stored buckets.
 
 The past is judged at the end of every bucket, as the sweep judges it. An onset is known to a bucket here, not to the
-second, and what people did (silences, acknowledgements) is not replayed.
+second, what people did (silences, acknowledgements) is not replayed, and the detectors of series begin with no memory:
+tokens, cost and traffic are judged from two hours on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agents.apps import InvalidAppError, check_fields
 from agents.monitoring.check import Cadence
 from agents.monitoring.history import LOOK_BACK, History, Interval
 from agents.monitoring.judge import Bench
-from agents.monitoring.watch import SETTLED, RateWatch
+from agents.monitoring.watch import RateWatch, SeriesWatch
 from analysis.histogram import LogHistogram
 from analysis.judgement import WINDOWS
 from core.clock import floor_time
@@ -163,7 +164,8 @@ def replay(
     """
     state = _Replayed(timing)
     start = floor_time(since, HOUR)
-    running = RateWatch(width, start - SETTLED * width, {})
+    rates = RateWatch(width, start, {}, settled=0)
+    series = SeriesWatch.learnt(width, start, [], settled=0)
     while start < until:
         first_end = max(start, floor_time(since, width)) + width
         lead = floor_time(min(first_end - WINDOWS * width, first_end - HOUR), HOUR)
@@ -174,18 +176,19 @@ def replay(
             {metric: list(spans) for metric, spans in state.alarmed.items()},
         )
         bench = Bench(
-            history, first_end, width, lambda *_: None, lambda _: False, state.pending_since, objectives, rates=running
+            history, first_end, width, lambda *_: None, lambda _: False, state.pending_since, objectives, rates=rates,
+            series=series,
         )  # fmt: skip
         end = first_end
         while end <= min(start + HOUR, until):
-            for finding in [*bench.rates_at(end), bench.latency(end)]:
+            for finding in [*bench.rates_at(end), bench.latency(end), *bench.usage(end)]:
                 state.move(finding, end)
             seen = [part.start for part in history.recent if part.runs and part.start < end]
             if seen:
                 last_run = min(seen[-1] + width, end)
-                state.move(
-                    bench.volume(end, last_run=last_run, watching_since=end - LOOK_BACK, least=silence), end
-                )  # fmt: skip
+                silent = bench.volume(end, last_run=last_run, watching_since=end - LOOK_BACK, least=silence)
+                state.move(silent, end)
+                state.move(bench.traffic(end, silent=silent.reading.health is Health.BAD), end)
             end += width
         start += HOUR
         progress(min((start - since) / (until - since), 1.0))

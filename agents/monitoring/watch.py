@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents.monitoring.history import ENOUGH_RUNS, History
 from agents.monitoring.metrics import COST_PER_RUN, LATENCY_P95, TOKENS_PER_RUN, VOLUME, RateMetric
-from analysis.detection import SeriesDetector
+from analysis.detection import Detection, SeriesDetector
 from analysis.histogram import LogHistogram
 from analysis.judgement import SETTLED_RUNS, WINDOWS
 from analysis.rates import RateDetector
@@ -61,8 +61,16 @@ class Doubt:
 class RateWatch:
     """The running tests of an app's rates: one detector with a column a metric."""
 
-    def __init__(self, width: timedelta, settled_until: datetime, columns: Mapping[str, RateDetector]) -> None:
+    def __init__(
+        self, width: timedelta, settled_until: datetime, columns: Mapping[str, RateDetector], *, settled: int = SETTLED
+    ) -> None:
+        """Go on from a memory.
+
+        Args:
+            settled: buckets after which one is settled; 0 where nothing comes late.
+        """
         self.width = width
+        self.settled = settled
         self.settled_until = settled_until
         self.columns = dict(columns)
 
@@ -72,28 +80,27 @@ class RateWatch:
         A metric is watched from the moment at which so many runs of it are known as teach what is usual.
         """
         latest = floor_time(end, self.width)
+        until = max(latest - self.settled * self.width, self.settled_until)
         self._admit(metrics, history)
         watched = [metric for metric in metrics if metric.name in self.columns]
-        self.columns = {metric.name: self.columns[metric.name] for metric in watched}
         if not watched:
-            self.settled_until = max(self.settled_until, latest - SETTLED * self.width)
+            self.columns, self.settled_until = {}, until
             return {}
-        detector = RateDetector.joined(list(self.columns.values()))
+        detector = RateDetector.joined([self.columns[metric.name] for metric in watched])
         parts = [part for part in history.recent if self.settled_until <= part.start and part.runs]
-        settled = latest - SETTLED * self.width
-        if settled > self.settled_until:
-            for part in parts:
-                if part.start + self.width <= settled:
-                    self._step(detector, watched, part)
-            self.columns = {metric.name: detector.column(place) for place, metric in enumerate(watched)}
-            self.settled_until = settled
-        ahead = copy.deepcopy(detector)
-        score = np.zeros(len(watched))
-        usual = np.full(len(watched), np.nan)
+        score, usual = np.zeros(len(watched)), np.full(len(watched), np.nan)
+        ahead = None
         for part in parts:
-            if self.settled_until <= part.start and part.start + self.width <= latest:
-                counted, seen, rate = self._step(ahead, watched, part)
+            if part.start + self.width > latest:
+                break
+            if part.start + self.width > until and ahead is None:
+                ahead = copy.deepcopy(detector)
+            counted, seen, rate = self._step(ahead or detector, watched, part)
+            if part.start >= latest - WINDOWS * self.width:
                 score, usual = np.where(counted, seen, score), np.where(counted, rate, usual)
+        self.columns = {metric.name: detector.column(place) for place, metric in enumerate(watched)}
+        self.settled_until = until
+        ahead = ahead or detector
         doubts = {}
         held = ahead.suspicion()
         for place, metric in enumerate(watched):
@@ -162,18 +169,29 @@ class Course:
 class SeriesWatch:
     """The detector of an app's series: latency, tokens and cost a run, volume."""
 
-    def __init__(self, width: timedelta, settled_until: datetime, detector: SeriesDetector) -> None:
+    def __init__(
+        self, width: timedelta, settled_until: datetime, detector: SeriesDetector, *, settled: int = SETTLED
+    ) -> None:
+        """Go on from a memory.
+
+        Args:
+            settled: steps after which one is settled; 0 where nothing comes late.
+        """
         self.width = width
         self.step = step_of(width)
+        self.settled = settled
         self.settled_until = settled_until
         self.detector = detector
+        self._latest: tuple[datetime, NDArray[np.float64], Detection] | None = None
 
     @classmethod
-    def learnt(cls, width: timedelta, settled_until: datetime, buckets: Sequence[Counts]) -> SeriesWatch:
+    def learnt(
+        cls, width: timedelta, settled_until: datetime, buckets: Sequence[Counts], *, settled: int = SETTLED
+    ) -> SeriesWatch:
         """Return one that knows what stored buckets tell, oldest first; nothing where there are none."""
         step = step_of(width)
         detector = SeriesDetector(len(SERIES), step=step, direction=DIRECTIONS, bounds=(0.0, None))
-        watch = cls(width, settled_until, detector)
+        watch = cls(width, settled_until, detector, settled=settled)
         if buckets:
             watch.settled_until = min(floor_time(buckets[0].start + step, step), settled_until)
             watch._teach(buckets, settled_until, watching_since=watch.settled_until)
@@ -186,14 +204,16 @@ class SeriesWatch:
             watching_since: a silence before it may be our own.
         """
         latest = floor_time(end, self.step)
-        self._teach(history.recent, latest - SETTLED * self.step, watching_since=watching_since)
-        ahead = copy.deepcopy(self.detector)
-        seen, values = None, np.full(len(SERIES), np.nan)
-        for start, values in self._steps(history.recent, self.settled_until, latest, watching_since):
-            seen = ahead.update(values, start + self.step)
-        if seen is None or seen.low is None or seen.high is None:
+        self._teach(history.recent, latest - self.settled * self.step, watching_since=watching_since)
+        told = self._latest
+        if self.settled_until < latest:
+            ahead = copy.deepcopy(self.detector)
+            for start, step in self._steps(history.recent, self.settled_until, latest, watching_since):
+                told = (start + self.step, step, ahead.update(step, start + self.step))
+        if told is None or told[0] != latest:
             return {}
-        if seen.usual is None or seen.away is None or seen.accepted is None:
+        _, values, seen = told
+        if seen.low is None or seen.high is None or seen.usual is None or seen.away is None or seen.accepted is None:
             return {}
         return {
             name: Course(
@@ -213,7 +233,7 @@ class SeriesWatch:
 
     def _teach(self, buckets: Sequence[Counts], until: datetime, *, watching_since: datetime) -> None:
         for start, values in self._steps(buckets, self.settled_until, until, watching_since):
-            self.detector.update(values, start + self.step)
+            self._latest = (start + self.step, values, self.detector.update(values, start + self.step))
         self.settled_until = max(self.settled_until, until)
 
     def _steps(
