@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +12,20 @@ from pathlib import Path
 # No test reads the developer's own fleet or settings.
 for name in [name for name in os.environ if name.startswith(("METAMON_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_"))]:
     del os.environ[name]
+# What tests start would compile every module at every start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["METAMON_STATE"] = tempfile.mkdtemp(prefix="metamon-tests-")
 
-import psycopg
 import pytest
 from redis import Redis
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import NullPool
 
-from db.migrate import upgrade
-from db.session import engine_url, make_sessions
+from db.session import make_engine, make_sessions
+from tests.databases import Databases
 from workers.embedded.ports import free_port
 from workers.embedded.postgres import Postgres
 from workers.embedded.redis import EmbeddedRedis
-
-TEMPLATE = "template_metamon"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,32 +56,34 @@ def served(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A Postgres of the session with a migrated template database."""
+    """A Postgres of the session."""
     folder = tmp_path_factory.mktemp("postgres")
     server = Postgres(folder, free_port())
     server.initialise()
     with served(server.command(durable=False), folder / "log"):
         server.wait_ready()
-        server.create_database(TEMPLATE)
-        engine = create_engine(engine_url(server.url(TEMPLATE)), poolclass=NullPool)
-        upgrade(engine)
         yield server
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    """Its databases."""
+    found = Databases(postgres)
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def database_url(postgres: Postgres) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """The URL of a fresh, migrated database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    postgres.create_database(name, template=TEMPLATE)
-    yield postgres.url(name)
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+    with databases.fresh() as url:
+        yield url
 
 
 @pytest.fixture
 def db_engine(database_url: str) -> Iterator[Engine]:
-    """An engine on the test's own database."""
-    engine = create_engine(engine_url(database_url), poolclass=NullPool)
+    """An engine on the test's own database, as the fleet has it."""
+    engine = make_engine(database_url)
     yield engine
     engine.dispose()
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import NullPool
 
 from core.clock import utc_now
-from db.session import engine_url, make_sessions
+from db.session import make_engine, make_sessions
 from tests.api_server import PASSWORD, served_api
 from tests.browser.seed import ADMIN, RAE, RON, VERA, World, seed
-from tests.conftest import TEMPLATE
-from workers.embedded.postgres import Postgres
+from tests.databases import Databases
 
 DIST = Path(__file__).parents[2] / "dashboard" / "dist"
 REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
@@ -61,15 +56,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def day(postgres: Postgres) -> Iterator[sessionmaker[Session]]:
+def day(databases: Databases) -> Iterator[sessionmaker[Session]]:
     """A database of all browser tests."""
-    name = f"browser_{uuid.uuid4().hex[:12]}"
-    postgres.create_database(name, template=TEMPLATE)
-    engine = create_engine(engine_url(postgres.url(name)), poolclass=NullPool)
-    yield make_sessions(engine)
-    engine.dispose()
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+    with databases.fresh() as url:
+        engine = make_engine(url)
+        yield make_sessions(engine)
+        engine.dispose()
 
 
 @pytest.fixture(scope="package")

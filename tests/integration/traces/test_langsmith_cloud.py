@@ -20,32 +20,30 @@ from db.models.metrics import BucketChange
 from db.models.traces import Run
 from db.repositories import tokens
 from db.session import make_engine, make_sessions
-from tests.conftest import TEMPLATE
+from tests.databases import Databases
 from tests.integration.traces.conftest import collector_on, patch, post, served_app
 from traces.langsmith_api import LangSmithApi, SourceAwayError, SourceRefusedError
 from traces.langsmith_cloud import LangSmithSource
 from traces.source import Pulled
-from workers.embedded.postgres import Postgres
 
 NOW = datetime.now(UTC)
 AGO = timedelta(minutes=10)
 
 
 @pytest.fixture
-def cloud(postgres: Postgres) -> Iterator[httpx.Client]:
+def cloud(databases: Databases) -> Iterator[httpx.Client]:
     """A server that speaks the cloud's protocol, and a client that traces into it."""
-    name = f"cloud_{uuid.uuid4().hex[:12]}"
-    postgres.create_database(name, template=TEMPLATE)
-    engine = make_engine(postgres.url(name))
-    remote = make_sessions(engine)
-    with remote.begin() as session:
-        key = tokens.create(session, name="cloud", scope=Scope.INGEST, by="test")
-    with (
-        served_app(collector_on(remote)) as url,
-        httpx.Client(base_url=url, headers={"x-api-key": key}, timeout=60) as client,
-    ):
-        yield client
-    engine.dispose()
+    with databases.fresh() as database:
+        engine = make_engine(database)
+        remote = make_sessions(engine)
+        with remote.begin() as session:
+            key = tokens.create(session, name="cloud", scope=Scope.INGEST, by="test")
+        with (
+            served_app(collector_on(remote)) as url,
+            httpx.Client(base_url=url, headers={"x-api-key": key}, timeout=60) as client,
+        ):
+            yield client
+        engine.dispose()
 
 
 @pytest.fixture
