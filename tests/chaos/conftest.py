@@ -8,32 +8,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 from redis import Redis
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import NullPool
 
 from db.migrate import upgrade
 from db.repositories import jobs
-from db.session import engine_url, make_sessions
+from db.session import make_engine, make_sessions
 from tests.chaos.fleet import CREATE_MARKS, STEPS
 from workers.embedded.ports import free_port
 from workers.embedded.postgres import Postgres
 from workers.embedded.redis import EmbeddedRedis
 
 PATIENCE_S = 90
+SERVERS = ("postgres", "redis", "relay")
+WORKER = "worker"
 
 
 @dataclass
 class Fleet:
-    """Postgres, Redis, a relay and workers of one test, each a process that can be killed."""
+    """Postgres, Redis, a relay and workers, each a process that can be killed."""
 
     folder: Path
     postgres: Postgres
@@ -41,6 +42,30 @@ class Fleet:
     engine: Engine
     sessions: sessionmaker[Session]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    well: bool = False
+    """Whether the last test came to its end: what runs may serve the next one."""
+
+    def tidy(self) -> None:
+        """Be as at first: the servers and the relay up, no job, no worker but one that an earlier test left well."""
+        dead = [name for name, process in self.processes.items() if process.poll() is not None]
+        workers = [name for name in self.processes if name not in SERVERS and not (self.well and name == WORKER)]
+        for name in {*dead, *workers}:
+            self.kill(name)
+        self.well = False
+        for name, start in (
+            ("postgres", self.start_postgres),
+            ("redis", self.start_redis),
+            ("relay", self.start_relay),
+        ):
+            if name not in self.processes:
+                start()
+        with self.engine.begin() as connection:
+            for table in ("jobs", "marks", "executions"):
+                connection.execute(text(f"DELETE FROM {table}"))
+        with Redis.from_url(self.redis.url()) as client:  # a test may leave thousands of messages
+            for key in client.scan_iter():
+                if not key.startswith(b"_kombu.binding."):  # what a worker declares once
+                    client.delete(key)
 
     def start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         """Start a process in a group of its own."""
@@ -68,8 +93,13 @@ class Fleet:
         self.start("redis", self.redis.command())
         self.redis.wait_ready()
 
-    def start_worker(self, name: str = "worker", queues: str = "monitoring,research,notifications") -> None:
-        """Start a worker and wait until it answers."""
+    def start_worker(self, name: str = WORKER, queues: str = "monitoring,research,notifications") -> None:
+        """Start a worker and wait until it answers; the one that an earlier test left well is as good as a new one."""
+        if name in self.processes:
+            return
+        self.stop_worker()
+        log = self.folder / f"{name}.log"
+        begun = log.stat().st_size if log.exists() else 0
         self.start(
             name,
             [
@@ -77,8 +107,12 @@ class Fleet:
                 "--without-gossip", "--without-mingle", "-O", "fair", "-c", "2", "-l", "INFO",
             ],
         )  # fmt: skip
-        log = self.folder / f"{name}.log"
-        self.until(lambda: b" ready." in log.read_bytes(), f"{name} is ready")
+        self.until(lambda: b" ready." in log.read_bytes()[begun:], f"{name} is ready")
+
+    def stop_worker(self) -> None:
+        """End the worker that an earlier test left, where there is one."""
+        if WORKER in self.processes:
+            self.kill(WORKER)
 
     def start_relay(self, name: str = "relay") -> None:
         """Start a relay."""
@@ -94,7 +128,7 @@ class Fleet:
         process.send_signal(number)
         if number == signal.SIGKILL:
             for child in below:
-                if child.is_running():
+                with suppress(psutil.NoSuchProcess):  # it went with its parent
                     child.kill()
         process.wait(30)
 
@@ -151,27 +185,35 @@ class Fleet:
         """Nothing lost, nothing twice."""
         expected = {(chain, step): 1 for chain in range(chains) for step in range(len(STEPS))}
         assert self.marks() == expected
+        self.well = True
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """A running fleet without a worker."""
-    postgres = Postgres(tmp_path / "postgres", free_port())
-    redis = EmbeddedRedis(tmp_path / "redis", free_port())
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The fleet of all chaos tests."""
+    folder = tmp_path_factory.mktemp("chaos")
+    postgres = Postgres(folder / "postgres", free_port())
+    redis = EmbeddedRedis(folder / "redis", free_port())
     postgres.initialise()
     redis.initialise()
     with ExitStack() as stack:
-        engine = create_engine(engine_url(postgres.url()), poolclass=NullPool)
-        fleet = Fleet(tmp_path, postgres, redis, engine, make_sessions(engine))
+        engine = make_engine(postgres.url())  # looks at a connection before it is used again: some tests end them all
+        fleet = Fleet(folder, postgres, redis, engine, make_sessions(engine))
         stack.callback(fleet.kill_all)
+        stack.callback(engine.dispose)
         fleet.start_postgres()
-        fleet.start_redis()
         postgres.create_database()
         upgrade(engine)
         with engine.begin() as connection:
             connection.execute(text(CREATE_MARKS))
-        fleet.start_relay()
         yield fleet
+
+
+@pytest.fixture
+def fleet(servers: Fleet) -> Fleet:
+    """A running fleet without a job."""
+    servers.tidy()
+    return servers
 
 
 @pytest.fixture

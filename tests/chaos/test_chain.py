@@ -143,6 +143,7 @@ def test_poison_runs_a_bounded_number_of_times(fleet: Fleet) -> None:
 
 def test_two_beats_make_one_row_a_tick(fleet: Fleet) -> None:
     """Beat is no single point of failure where two of them do no harm."""
+    fleet.stop_worker()
     for name in ("beat-1", "beat-2"):
         fleet.start(name, [sys.executable, "-m", "celery", "-A", "tests.chaos.beat", "beat", "-l", "INFO"])
     fleet.until(lambda: _ticks(fleet) >= 5, "five ticks")
