@@ -54,10 +54,11 @@ def test_alerts_name_the_injected_causes(demo: Fleet) -> None:
     """Detected and explained: at least two of the three truths stand in a proposal's cause, exactly."""
 
     def named() -> list[dict[str, str]]:
-        causes = [proposal["cause"]["conditions"] for proposal in demo.ask("proposals", "list")]
+        causes = [proposal["cause"]["conditions"] for proposal in demo.look("/proposals")]
         return [truth for truth in TRUTHS if truth in causes]
 
     demo.until(lambda: len(named()) >= 2, "two causes are named")
+    assert len([row for row in demo.ask("proposals", "list") if row["cause"]["conditions"] in TRUTHS]) >= 2
     alerts = demo.ask("alerts", "list")
     assert {alert["app"] for alert in alerts} == {"fa-ai"}
     fired = [alert for alert in alerts if alert["fired_at"] and alert["metric"] != "volume"]
@@ -84,7 +85,7 @@ def test_each_of_the_three_faults_is_named_exactly(demo: Fleet) -> None:
     """No condition too many and none too few, for every fault that the demo injects."""
 
     def all_named() -> bool:
-        causes = [proposal["cause"]["conditions"] for proposal in demo.ask("proposals", "list")]
+        causes = [proposal["cause"]["conditions"] for proposal in demo.look("/proposals")]
         return all(truth in causes for truth in TRUTHS)
 
     demo.until(all_named, "three causes are named")
@@ -92,7 +93,8 @@ def test_each_of_the_three_faults_is_named_exactly(demo: Fleet) -> None:
 
 def test_a_good_change_arrives_and_its_worth_is_measured(demo: Fleet) -> None:
     """10 → 50 → 100 %, then predicted against measured."""
-    impact = demo.until(lambda: demo.ask("impact", "list"), "an impact is measured")[0]
+    demo.until(lambda: demo.look("/impact"), "an impact is measured")
+    impact = demo.ask("impact", "list")[0]
     proposal = next(row for row in demo.ask("proposals", "list") if row["id"] == impact["proposal_id"])
     assert proposal["status"] == "implemented"
     rollout = next(row for row in demo.ask("rollouts", "list") if row["proposal_id"] == proposal["id"])
@@ -105,7 +107,7 @@ def test_mails_of_every_kind_were_sent(demo: Fleet) -> None:
     """A critical at once, an hourly roll-up and a digest, each by SMTP."""
 
     def kinds() -> set[str]:
-        return {mail["kind"] for mail in demo.ask("mail", "list") if mail["state"] == "sent"}
+        return {mail["kind"] for mail in demo.look("/mail") if mail["state"] == "sent"}
 
     demo.until(lambda: {"critical", "hourly", "digest"} <= kinds(), "critical, hourly and digest are sent")
     assert list((demo.state / "mail").glob("*.eml")), "mails lie in the embedded mail server's folder"
@@ -141,7 +143,7 @@ def test_a_second_app_is_detected_and_explained(demo: Fleet, tmp_path: Path) -> 
     try:
 
         def fired() -> list[dict[str, Any]]:
-            alerts = demo.ask("alerts", "list")
+            alerts = demo.look("/alerts")
             ours = [alert for alert in alerts if alert["app"] == "shop" and alert["kind"] == "error_spike"]
             return [alert for alert in ours if alert["state"] != "pending"]
 
@@ -150,7 +152,7 @@ def test_a_second_app_is_detected_and_explained(demo: Fleet, tmp_path: Path) -> 
         assert alert["trace_urls"]
 
         def explained() -> list[dict[str, Any]]:
-            return [proposal for proposal in demo.ask("proposals", "list") if proposal["alert_id"] == alert["id"]]
+            return [proposal for proposal in demo.look("/proposals") if proposal["alert_id"] == alert["id"]]
 
         proposal = demo.until(explained, "an explanation")[0]
         assert proposal["cause"]["conditions"] == {"channel": "fax"}
