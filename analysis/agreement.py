@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import ndtri
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def agreement(judge: ArrayLike, people: ArrayLike, *, confidence: float = 0.95) 
     both_yes, both_no = int(np.sum(said & meant)), int(np.sum(~said & ~meant))
     too_kind, too_strict = int(np.sum(said & ~meant)), int(np.sum(~said & meant))
     share = (both_yes + both_no) / total
-    low, high = _wilson(share, total, float(stats.norm.ppf(0.5 + confidence / 2)))
+    low, high = _wilson(share, total, float(ndtri(0.5 + confidence / 2)))
     judge_yes, people_yes = both_yes + too_kind, both_yes + too_strict
     # In whole numbers: a chance of exactly one must not be missed by a rounding.
     by_chance = judge_yes * people_yes + (total - judge_yes) * (total - people_yes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel
-from scipy.stats import beta
+from scipy.special import betaincinv  # scipy.stats would cost every process that comes by here a second
 
 from agents.research.evidence import Hypothesis
 from agents.research.predict import EFFICACY, EFFORT_HOURS
@@ -154,7 +154,7 @@ def _kind(kind: str, history: History) -> KindRecord:
     decided = history.decided(kind)
     pairs = [(fix, fix.measured_pct) for fix in history.fixes if fix.kind == kind and fix.measured_pct is not None]
     a, b = history.efficacy(kind)
-    low, high = beta.ppf([0.05, 0.95], a, b)
+    low, high = betaincinv(a, b, [0.05, 0.95])
     impacts = {fix.impact for fix in history.fixes if fix.kind == kind}
     efforts = [history.effort(kind, impact) for impact in sorted(impacts)] or [history.effort(kind, "high")]
     # the class with a record speaks for the kind where only one of them has one
@@ -183,6 +183,6 @@ def _share(flags: Sequence[bool]) -> float | None:
 
 
 def _clopper_pearson(hits: int, total: int) -> tuple[float, float]:
-    low = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, total - hits + 1))
-    high = 1.0 if hits == total else float(beta.ppf(0.975, hits + 1, total - hits))
+    low = 0.0 if hits == 0 else float(betaincinv(hits, total - hits + 1, 0.025))
+    high = 1.0 if hits == total else float(betaincinv(hits + 1, total - hits, 0.975))
     return round(low, 4), round(high, 4)

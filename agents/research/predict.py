@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 from agents.research.sample import Sample
 
@@ -80,8 +80,8 @@ def predict(
     a, b = efficacy or EFFICACY[kind]
     # the middle of the onset counts as much as both of its ends together
     weighted = [ceilings[0], *known] if len(known) > 1 else known
-    values = np.concatenate([norm.ppf(_QUANTILES, middle, max(error, 1e-9)) for middle, error in weighted])
-    shares = beta.ppf(_QUANTILES, a, b)
+    values = np.concatenate([middle + max(error, 1e-9) * ndtri(_QUANTILES) for middle, error in weighted])
+    shares = betaincinv(a, b, _QUANTILES)
     low, high = np.quantile(np.outer(values, shares), [0.05, 0.95])
     best = ceilings[0][0]
     return Prediction(round(best * a / (a + b), 2), round(float(low), 2), round(float(high), 2), round(best, 2))
