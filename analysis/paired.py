@@ -249,6 +249,7 @@ def smallest_passing(margin: float, *, alpha: float = 0.05) -> int:
     return cases
 
 
+@lru_cache(maxsize=1024)
 def tango_interval(lost: int, won: int, cases: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Tango's score interval for `(won − lost) / cases`.
 

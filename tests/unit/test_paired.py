@@ -48,7 +48,8 @@ def test_the_size_of_worse_is_at_most_five_percent(n: int) -> None:
     grid = np.linspace(0, 0.5, 2001)
     size = np.zeros_like(grid)
     for b, c in tables(n):
-        if b > c and compare_binary(*arms(n - b - c, b, c, 0)).p_worse <= 0.05:
+        # The margin is another question, and to answer it takes as long: none is asked about.
+        if b > c and compare_binary(*arms(n - b - c, b, c, 0), margin=0).p_worse <= 0.05:
             size += probability(n, b, c, grid, grid)
     assert 0.02 < size.max() <= 0.0500
 
@@ -114,10 +115,11 @@ def test_power_is_what_a_hundred_cases_can_give() -> None:
     n, lost, won = 100, 0.13, 0.03
     power = 0.0
     for b, c in tables(n):
-        if b <= c or b > 40 or c > 20:
-            continue
-        if compare_binary(*arms(n - b - c, b, c, 0)).p_worse <= 0.05:
-            power += float(probability(n, b, c, np.array(lost), np.array(won)))
+        likely = float(probability(n, b, c, np.array(lost), np.array(won)))
+        if b <= c or likely < 1e-5:
+            continue  # to leave a table out only lowers what is claimed
+        if compare_binary(*arms(n - b - c, b, c, 0), margin=0).p_worse <= 0.05:
+            power += likely
     assert power >= 0.83
     assert minimum_detectable_effect(100, flips=0.03) == pytest.approx(0.0934, abs=5e-4)
 
