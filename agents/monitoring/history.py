@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import accumulate
+from operator import itemgetter
 
 from agents.monitoring.metrics import RateMetric
 from analysis.judgement import LevelReference, level_reference
@@ -29,6 +32,41 @@ LIMIT_WEIGHT = 200.0
 Interval = tuple[datetime, datetime]
 
 
+@dataclass(frozen=True)
+class _Running:
+    """Counts of buckets in their order, summed up, so that the sums of hours up to any bucket cost no loop."""
+
+    starts: list[datetime]
+    failures: list[int]
+    runs: list[int]
+    """Sums over all buckets before; one more than there are buckets."""
+    first: dict[datetime, int]
+    """By hour, its first bucket."""
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[datetime, tuple[int, int]]]) -> _Running:
+        first: dict[datetime, int] = {}
+        for place, (start, _) in enumerate(parts):
+            first.setdefault(floor_time(start, HOUR), place)
+        return cls(
+            [start for start, _ in parts],
+            list(accumulate((k for _, (k, _) in parts), initial=0)),
+            list(accumulate((n for _, (_, n) in parts), initial=0)),
+            first,
+        )
+
+    def hours(self, latest: datetime) -> list[tuple[datetime, tuple[int, int]]]:
+        """Return (start, counts) of every hour that has begun, from the buckets that start until `latest`."""
+        end = bisect_right(self.starts, latest)
+        edges = [*self.first.values(), len(self.starts)]
+        return [
+            (hour, (self.failures[high] - self.failures[low], self.runs[high] - self.runs[low]))
+            for hour, low, next_low in zip(self.first, edges, edges[1:], strict=False)
+            if low < end
+            for high in (min(next_low, end),)
+        ]
+
+
 @dataclass
 class History:
     """The past of one app.
@@ -44,6 +82,8 @@ class History:
     recent: Sequence[Counts]
     width: timedelta
     alarmed: Mapping[str, Sequence[Interval]] = field(default_factory=dict)
+    _counted: dict[str, list[tuple[datetime, tuple[int, int]]]] = field(default_factory=dict, init=False)
+    _latest: dict[str, _Running] = field(default_factory=dict, init=False)
     _seasonal: dict[tuple[str, datetime], RateReference | None] = field(default_factory=dict, init=False)
 
     def rate_references(self, metric: RateMetric, *, before: datetime, at: datetime) -> list[RateReference]:
@@ -100,20 +140,18 @@ class History:
 
     def groups(self, metric: RateMetric, before: datetime) -> list[tuple[datetime, tuple[int, int]]]:
         """Return (start, counts) of every hour before the moment; the hours that are under way by what they have."""
-        groups = [
-            (hour.start, metric.counted(hour))
-            for hour in self.hours
-            if hour.start + HOUR <= before and not self._alarmed(metric.name, hour.start, HOUR)
-        ]
-        running: dict[datetime, tuple[int, int]] = {}
-        for part in self.recent:
-            if part.start + self.width > before or self._alarmed(metric.name, part.start, self.width):
-                continue
-            hour = floor_time(part.start, HOUR)
-            k, n = running.get(hour, (0, 0))
-            failures, runs = metric.counted(part)
-            running[hour] = (k + failures, n + runs)
-        return groups + sorted(running.items())
+        if metric.name not in self._counted:
+            self._counted[metric.name] = [
+                (hour.start, metric.counted(hour))
+                for hour in self.hours
+                if not self._alarmed(metric.name, hour.start, HOUR)
+            ]
+        groups = self._counted[metric.name]
+        groups = groups[: bisect_right(groups, before - HOUR, key=itemgetter(0))]
+        if metric.name not in self._latest:
+            parts = [part for part in self.recent if not self._alarmed(metric.name, part.start, self.width)]
+            self._latest[metric.name] = _Running.of([(part.start, metric.counted(part)) for part in parts])
+        return groups + self._latest[metric.name].hours(before - self.width)
 
     def _alarmed(self, metric: str, start: datetime, length: timedelta) -> bool:
         return any(low < start + length and start < high for low, high in self.alarmed.get(metric, ()))
