@@ -1,4 +1,4 @@
-"""A measurement as failed or not: cut where the bad window differs most from its baseline."""
+"""A measurement as failed or not: cut where the bad window differs from its baseline."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ PRIOR = 6.0
 """Failures, behaving as expected, that the cut of a measurement is shrunk with."""
 
 THRESHOLDS = (0.5, 0.75, 0.9, 0.97)
-"""Quantiles of the baseline beyond which a measurement counts as bad; the one that tells most is used."""
+"""Quantiles of the baseline beyond which a measurement counts as bad; the one that tells most is tried first."""
 
 
-def failing_runs(attributes: list[Attribute], values: Reals, bad: Flags, worse: Worse | None) -> Flags | None:
-    """Return which runs failed. A measurement is cut where the bad window differs most from its baseline."""
+def failing_runs(attributes: list[Attribute], values: Reals, bad: Flags, worse: Worse | None) -> list[Flags]:
+    """Return which runs failed; for a measurement, in as many ways as it was cut, the most telling first.
+
+    What tells most over single values and all runs need not tell most about a combination of values: where the first
+    way shows nothing, another one may.
+    """
     if np.isin(values, (0.0, 1.0)).all():
-        return values > 0.5
-    best: tuple[float, Flags | None] = (0.0, None)
+        return [values > 0.5]
+    found: list[tuple[float, Flags]] = []
     directions = {"higher": (1.0,), "lower": (-1.0,), None: (1.0, -1.0)}[worse]
     for sign in directions:
         signed = values * sign
         for quantile in THRESHOLDS:
             failed = signed > np.quantile(signed[~bad], quantile)
             gain = _marginal_gain(attributes, failed, bad)
-            if gain > best[0]:
-                best = (gain, failed)
-    return best[1]
+            if gain > 0:
+                found.append((gain, failed))
+    found.sort(key=lambda entry: -entry[0])
+    return [failed for _, failed in found]
 
 
 def _marginal_gain(attributes: list[Attribute], failed: Flags, bad: Flags) -> float:

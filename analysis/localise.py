@@ -119,24 +119,26 @@ def localise(
         return []
     weight = np.where(bad, 4, 1).astype(np.int64)
     encoded = [encode(name, column, weight) for name, column in attributes.items()]
-    failed = failing_runs(encoded, values, bad, worse)
-    if failed is None:
-        return []
-    encoded = [
-        attribute
-        for attribute in encoded
-        if attribute.levels > 1
-        and not leaks_outcome(Attribute(attribute.name, attribute.values, attribute.codes[~bad]), failed[~bad])
-    ]
-    search = _Search(
-        attributes=encoded,
-        failed=failed,
-        bad=bad,
-        times=_as_seconds(times),
-        max_order=max_order,
-        alpha=alpha,
-    )
-    return search.causes(times)
+    cuts = failing_runs(encoded, values, bad, worse)
+    for look, failed in enumerate(cuts):
+        search = _Search(
+            attributes=[
+                attribute
+                for attribute in encoded
+                if attribute.levels > 1
+                and not leaks_outcome(Attribute(attribute.name, attribute.values, attribute.codes[~bad]), failed[~bad])
+            ],
+            failed=failed,
+            bad=bad,
+            times=_as_seconds(times),
+            max_order=max_order,
+            alpha=alpha,
+            # whoever looks again pays for all the looks
+            multiplicity=MULTIPLICITY * (len(cuts) if look else 1),
+        )
+        if causes := search.causes(times):
+            return causes
+    return []
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,9 @@ class _Search:
         times: Reals | None,
         max_order: int,
         alpha: float,
+        multiplicity: float,
     ) -> None:
-        self.attributes, self.times, self.alpha = attributes, times, alpha
+        self.attributes, self.times, self.alpha, self.multiplicity = attributes, times, alpha, multiplicity
         self.failed_all, self.bad_all = failed, bad
         known = spread(attributes, failed, ~bad)
         self.expected_all = expected_rate(attributes, failed, ~bad, known)
@@ -328,7 +331,7 @@ class _Search:
         selected = max(upper_tail(MIN_FAILING, runs, a, b), tail, 1e-300)
         order = len(conjunction)
         searched = min(tail * self.occurring[order], tail / selected * self.searched[order])
-        return float(min(1.0, searched * MULTIPLICITY))
+        return float(min(1.0, searched * self.multiplicity))
 
     def report(self, pick: _Pick, others: Sequence[Conjunction], total: float, times: Times | None) -> Cause:
         """Describe a cause, beside the other ones, in the caller's words."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-Kind = Literal["fault", "null", "drift", "two", "new", "latency"]
+Kind = Literal["fault", "null", "drift", "two", "new", "latency", "calm"]
+"""`calm` is latency where nothing is wrong."""
 Generator = Literal["noisy-or", "odds"]
 
 Texts = NDArray[np.str_]
@@ -45,8 +46,8 @@ def world(seed: int, kind: Kind, generator: Generator, *, runs: int | None = Non
     truths: list[dict[str, str]] = []
     hit_rate = np.zeros(n)
     onset = float(1 - share)
-    if kind == "latency":
-        return _latency(rng, columns, bad, times, seed)
+    if kind in ("latency", "calm"):
+        return _latency(rng, columns, bad, times, seed, calm=kind == "calm")
     if kind in ("fault", "two", "new"):
         wanted = 2 if kind == "two" else 1
         for _ in range(200):
@@ -182,7 +183,13 @@ def _with_gaps(
 
 
 def _latency(
-    rng: np.random.Generator, columns: dict[str, Texts], bad: NDArray[np.bool_], times: NDArray[np.float64], seed: int
+    rng: np.random.Generator,
+    columns: dict[str, Texts],
+    bad: NDArray[np.bool_],
+    times: NDArray[np.float64],
+    seed: int,
+    *,
+    calm: bool = False,
 ) -> World:
     """Log-normal or Pareto latencies; in the slice all runs get slower, or some of them much slower."""
     n = len(bad)
@@ -192,6 +199,9 @@ def _latency(
             if rng.random() < 0.3:
                 location[column == value] += rng.normal(0, 0.15)
     noise = rng.normal(0, 0.5, n) if rng.random() < 0.5 else np.log(rng.pareto(2.5, n) + 1)
+    if calm:
+        slow_or_not = (np.exp(location + noise) * 0.4).tolist()
+        return World(_with_gaps(rng, columns, []), slow_or_not, bad.tolist(), times.tolist(), [], seed=seed)
     truth = None
     for _ in range(200):
         truth = _slice(rng, columns, list(columns), bad)

@@ -29,6 +29,10 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 _CARD = re.compile(r"\b(?:\d[ -]?){13,19}\b")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_SOCIAL = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
+_PHONE = re.compile(r"(?<![\w+])\+\d{1,3}(?:[ ./-]?\(?\d{1,5}\)?){2,5}(?!\w)")
+"""In the international form alone: any ten digits are a telephone number somewhere."""
 _LONG = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Za-z]+(?:[_-][A-Za-z]+)*\Z")
@@ -45,6 +49,9 @@ def redact(text: str) -> str:
     text = _HEADER.sub(r"\1<redacted>", text)
     text = _ASSIGNED.sub(r"\1<redacted>", text)
     text = _CARD.sub(lambda match: "<redacted card>" if _luhn(match.group()) else match.group(), text)
+    text = _IBAN.sub(lambda match: "<redacted account>" if _is_iban(match.group()) else match.group(), text)
+    text = _SOCIAL.sub("<redacted number>", text)
+    text = _PHONE.sub(lambda match: "<redacted phone>" if _is_phone(match.group()) else match.group(), text)
     return _LONG.sub(lambda match: "<redacted>" if _looks_random(match.group()) else match.group(), text)
 
 
@@ -68,6 +75,16 @@ def _looks_random(token: str) -> bool:
     counts = Counter(token)
     bits = -sum(n / len(token) * math.log2(n / len(token)) for n in counts.values())
     return bits >= (ENTROPY_BITS if classes == 3 else 3.2)
+
+
+def _is_iban(text: str) -> bool:
+    """Tell by the check digits (ISO 13616)."""
+    letters = text.replace(" ", "")
+    return len(letters) >= 15 and int("".join(str(int(sign, 36)) for sign in letters[4:] + letters[:4])) % 97 == 1
+
+
+def _is_phone(text: str) -> bool:
+    return 8 <= sum(sign.isdigit() for sign in text) <= 15
 
 
 def _luhn(text: str) -> bool:

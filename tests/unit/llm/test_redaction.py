@@ -16,6 +16,11 @@ SECRETS = [
     "8fJ2kLq9ZxV4mN7bT1cR6wYp3sDg5hKa",
     "4111 1111 1111 1111",
     "ann.lee@example.com",
+    "DE89 3704 0044 0532 0130 00",
+    "GB82WEST12345698765432",
+    "536-22-1234",
+    "+49 30 901820",
+    "+1 (212) 555-0182",
 ]
 
 
@@ -38,6 +43,7 @@ def test_an_assigned_secret_is_gone(text: str) -> None:
         "ProviderTimeout: sonic-2 did not answer within 250 ms",
         "run 3f1c7c2e-9d1b-4f0e-8d55-0a1b2c3d4e5f in prompt_version v13 of retrieval-augmented-generation-pipeline",
         "openai.RateLimitError: Error code: 429, please try again in 20 s",
+        "2026-11-26 12:00:00.123+00:00 account DE00370400440532013000: +12.5 % of 1234567890 ns, rev 123-45-6789-01",
     ],
 )
 def test_ordinary_text_stays(text: str) -> None:
