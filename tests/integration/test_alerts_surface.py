@@ -29,6 +29,8 @@ from db.models.metrics import BucketChange, MetricBucket
 from db.queries.metrics import series
 from db.queries.paging import encode
 from db.repositories import jobs, retention, tokens
+from db.session import make_engine, make_sessions
+from tests.databases import Databases
 from tests.monitoring_world import Spec, World, make_world, steady
 from workers.runner import run
 
@@ -44,14 +46,19 @@ def healthy(world: World, now: datetime) -> None:
     world.add(past)
 
 
-@pytest.fixture
-def world(sessions: sessionmaker[Session]) -> World:
-    """An app with two healthy days, and four minutes of failures at present."""
+def failing(sessions: sessionmaker[Session]) -> World:
+    """Make an app with two healthy days, and four minutes of failures at present."""
     made = make_world(sessions)
     now = utc_now()
     healthy(made, now)
     made.add(steady(now - timedelta(minutes=4), now, timedelta(seconds=1), status="error"))
     return made
+
+
+@pytest.fixture
+def world(sessions: sessionmaker[Session]) -> World:
+    """An app that fails, of this test alone."""
+    return failing(sessions)
 
 
 def work(sessions: sessionmaker[Session], key: str, kind: str, **args: object) -> Job:
@@ -72,13 +79,28 @@ def keys(sessions: sessionmaker[Session]) -> list[str]:
         return list(session.scalars(select(Job.key).order_by(Job.id)))
 
 
-@pytest.fixture
-def alert(world: World) -> MonitoringAlert:
-    """The error alert that a check raised."""
+def checked(world: World) -> MonitoringAlert:
+    """Check the app and return the error alert that this raised."""
     at = utc_now().isoformat()
     assert work(world.sessions, "check", "monitoring.check_app", app_id=world.app_id, at=at).state is JobState.DONE
     with world.sessions() as session:
         return session.scalars(select(MonitoringAlert).where(MonitoringAlert.metric == "error_rate")).one()
+
+
+@pytest.fixture
+def alert(world: World) -> MonitoringAlert:
+    """The error alert that a check raised."""
+    return checked(world)
+
+
+@pytest.fixture(scope="module")
+def past(databases: Databases) -> Iterator[tuple[World, MonitoringAlert]]:
+    """The same, for all tests that only look."""
+    with databases.fresh() as url:
+        engine = make_engine(url)
+        world = failing(make_sessions(engine))
+        yield world, checked(world)
+        engine.dispose()
 
 
 def test_a_sweep_asks_for_one_check_per_enabled_app(sessions: sessionmaker[Session]) -> None:
@@ -135,6 +157,12 @@ def shell(sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(db.session, "session_factory", lambda: sessions)
 
 
+@pytest.fixture
+def shell_of_the_past(past: tuple[World, MonitoringAlert], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line on what is only looked at."""
+    monkeypatch.setattr(db.session, "session_factory", lambda: past[0].sessions)
+
+
 def said(*words: str, code: int = 0) -> str:
     """Run a command and return what it printed."""
     result = runner.invoke(cli, list(words))
@@ -188,15 +216,16 @@ def test_a_silence_is_made_shown_and_ended(world: World, alert: MonitoringAlert)
     assert actions == ["silence.create", "silence.end"]
 
 
-@pytest.mark.usefixtures("shell")
+@pytest.mark.usefixtures("shell_of_the_past")
 @pytest.mark.parametrize("length", ["0m", "4", "h", "-2h", "1y", "99999d"])
-def test_a_length_of_time_that_is_none_is_refused(alert: MonitoringAlert, length: str) -> None:
+def test_a_length_of_time_that_is_none_is_refused(past: tuple[World, MonitoringAlert], length: str) -> None:
     """A usage error, and nothing muted."""
+    _, alert = past
     said("silence", str(alert.id), "--for", length, "--reason", "x", code=2)
     assert json.loads(said("show", str(alert.id), "--json"))["silences"] == []
 
 
-@pytest.mark.usefixtures("shell", "world")
+@pytest.mark.usefixtures("shell_of_the_past")
 @pytest.mark.parametrize("command", ["show", "explain", "ack", "unsilence"])
 def test_an_unknown_alert_is_named(command: str) -> None:
     """The message says where to look."""
@@ -257,9 +286,10 @@ def test_alerts_over_http(world: World, alert: MonitoringAlert, http: TestClient
     ],
 )
 def test_a_series_is_the_rollups_down_sampled(
-    world: World, alert: MonitoringAlert, metric: str, low: float, high: float
+    past: tuple[World, MonitoringAlert], metric: str, low: float, high: float
 ) -> None:
     """Few points or many, hours or buckets: they add up to the same figure."""
+    world, _ = past
     now = utc_now()
     for points in (2000, 24):
         with world.sessions() as session:
@@ -281,7 +311,8 @@ def test_a_series_is_the_rollups_down_sampled(
         assert low < figure < high
 
 
-def test_a_series_over_http_has_bounds(world: World, alert: MonitoringAlert, http: TestClient) -> None:
+@pytest.mark.usefixtures("alert")
+def test_a_series_over_http_has_bounds(http: TestClient) -> None:
     """An unknown app, an empty range and a million points are refused; an unknown metric has no points."""
     path = "/api/v1/metrics/series"
     shown = http.get(path, params={"app": "shop", "metric": "error_rate"}).json()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
 from typer.testing import CliRunner
 
 import core.clock
@@ -14,6 +14,8 @@ import db.session
 from agents.apps import InvalidAppError
 from agents.monitoring.replay import Comparison, compare
 from cli.alerts import app as cli
+from db.session import make_engine, make_sessions
+from tests.databases import Databases
 from tests.integration.test_monitoring import NOW, REAL, alerts, check, healthy_past, live
 from tests.monitoring_world import World, make_world
 
@@ -21,17 +23,20 @@ MINUTE = timedelta(minutes=1)
 END = NOW + 90 * MINUTE
 
 
-@pytest.fixture
-def world(sessions: sessionmaker[Session]) -> World:
-    """A fortnight of health, then twenty minutes of 12 % errors, watched by the sweep."""
-    world = make_world(sessions)
-    world.add(healthy_past(NOW))
-    check(world, NOW)
-    for sweep in range(18):
-        at = NOW + sweep * 5 * MINUTE
-        world.add(live(at, 300, per_second=1, seed=sweep, errors=0.12 if 2 <= sweep < 6 else 0.01))
-        check(world, at + 5 * MINUTE)
-    return world
+@pytest.fixture(scope="module")
+def world(databases: Databases) -> Iterator[World]:
+    """A fortnight of health, then twenty minutes of 12 % errors, watched by the sweep. Replays read it alone."""
+    with databases.fresh() as url:
+        engine = make_engine(url)
+        world = make_world(make_sessions(engine))
+        world.add(healthy_past(NOW))
+        check(world, NOW)
+        for sweep in range(18):
+            at = NOW + sweep * 5 * MINUTE
+            world.add(live(at, 300, per_second=1, seed=sweep, errors=0.12 if 2 <= sweep < 6 else 0.01))
+            check(world, at + 5 * MINUTE)
+        yield world
+        engine.dispose()
 
 
 def replayed(world: World, **changes: object) -> Comparison:
