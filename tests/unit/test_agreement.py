@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from analysis.agreement import Agreement, agreement
 
@@ -43,6 +42,8 @@ def test_published_tables_give_the_published_figures(
 
 def test_kappa_and_interval_are_those_of_other_implementations() -> None:
     """κ by statsmodels, the share's interval by scipy, on random tables."""
+    from statsmodels.stats.inter_rater import cohens_kappa  # two seconds, for whoever only collects this
+
     rng = np.random.default_rng(5)
     for _ in range(200):
         table = rng.integers(0, 30, 4) + np.array([1, 0, 0, 1])
