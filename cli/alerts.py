@@ -17,6 +17,8 @@ from core.states import AlertState, JobState, Severity
 if TYPE_CHECKING:
     from db.queries.alerts import AlertDetail
 
+TAKEN = ("tokens_per_run", "cost_per_run")
+
 app = typer.Typer(help="What is wrong: list, show, acknowledge, silence, explain.", no_args_is_help=True)
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -134,6 +136,20 @@ def _outlook(alert: AlertDetail) -> list[str]:
     return lines
 
 
+def _usual(alert: AlertDetail) -> str:
+    """Return where the usual comes from."""
+    if alert.metric in TAKEN or alert.fingerprint == "anomaly:volume":
+        return (
+            "  The usual is the level that the series left, judged by its own changes at this time of day. A level that\n"
+            "  stays for a day becomes the usual one, and the alert ends."
+        )
+    return (
+        "  The usual is learnt from the last day and from these hours of the last fortnight; times with an open\n"
+        "  alert on this metric do not teach it. Both must be surprised before an alert is raised, and where few\n"
+        "  runs come the running test, which forgets no window, may say so in their place."
+    )
+
+
 @app.command()
 def explain(alert_id: int, as_json: JsonFlag = False) -> None:
     """Explain why an alert was raised: what was seen, what was expected, and the metric around it.
@@ -168,14 +184,12 @@ def explain(alert_id: int, as_json: JsonFlag = False) -> None:
     if alert.expected_low is not None and alert.expected_high is not None:
         print(f"  usually {alert.expected:.4g}, 95 % of such windows between {alert.expected_low:.4g} and "
               f"{alert.expected_high:.4g}; seen: {alert.observed:.4g}")  # fmt: skip
-    print("  The usual is learnt from the last day and from these hours of the last fortnight; times with an open")
-    print("  alert on this metric do not teach it. Both must be surprised before an alert is raised, and where few")
-    print("  runs come the running test, which forgets no window, may say so in their place.\n")
+    print(_usual(alert) + "\n")
     for line in _outlook(alert):
         print(f"  {line}")
     print()
     print_table(
-        ["WHEN", alert.metric.upper(), "RUNS", ""],
+        ["WHEN", alert.metric.replace("_", " ").upper(), "RUNS", ""],
         [
             [p.at, p.value, p.runs, "◀ bad" if alert.window_start < p.at + step and p.at < alert.window_end else ""]
             for p in around.points

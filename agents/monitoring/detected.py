@@ -139,7 +139,9 @@ def of_course(name: str, course: Course | None, *, fine_until: float = 0.0) -> F
     p = chance_of(course.score) if course.score >= 1.0 else None
     span = severity.length(course.end - course.start)
     first = f"{unit.words} {unit.say(course.value)} in {span}, usually {unit.say(course.usual)}"
-    if course.score >= 1.0:
+    if course.score < 1.0:
+        first += "; it left that level with an alarm and is not back"
+    else:
         first += f"; it alarms beyond {unit.say(course.low if down else course.high)}"
     return Finding(
         kind=AlertKind.ANOMALY,
