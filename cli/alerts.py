@@ -140,8 +140,8 @@ def _usual(alert: AlertDetail) -> str:
     """Return where the usual comes from."""
     if alert.metric in TAKEN or alert.fingerprint == "anomaly:volume":
         return (
-            "  The usual is the level that the series left, judged by its own changes at this time of day. A level that\n"
-            "  stays for a day becomes the usual one, and the alert ends."
+            "  The usual is the level that the series left, judged by its own changes at this time of day. A level\n"
+            "  that stays for a day becomes the usual one, and the alert ends."
         )
     return (
         "  The usual is learnt from the last day and from these hours of the last fortnight; times with an open\n"
