@@ -26,9 +26,10 @@ import psutil  # type: ignore[import-untyped]
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from agents import validation
-from agents.validation import Wish
-from agents.validation_plan import PARALLEL
+from agents.validation import prepare
+from agents.validation.plan import PARALLEL
+from agents.validation.prepare import Wish
+from agents.validation.start import enqueue_start
 from benchmarks.database import own_database
 from core.clock import utc_now
 from core.states import JobState
@@ -112,8 +113,8 @@ def validate(sessions: Sessions, *, cases: int, repeats: int, latency_s: float, 
         golden.import_set(session, row.id, "default", parse_lines(lines(cases)))
     try:
         with sessions.begin() as session:
-            made, _ = validation.prepare_ad_hoc(session, name, {"k": 5}, Wish("bench", 1, repeats), now=utc_now())
-            validation.enqueue_start(session, made.id)
+            made, _ = prepare.prepare_ad_hoc(session, name, {"k": 5}, Wish("bench", 1, repeats), now=utc_now())
+            enqueue_start(session, made.id)
             run_id = made.id
         ours = psutil.Process()
         peak, over = [ours.memory_info().rss], threading.Event()

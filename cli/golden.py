@@ -33,7 +33,7 @@ def import_(
 
     Example: metamon golden import --langsmith "support questions" --app fa-ai
     """
-    from agents.validation_plan import MARGIN
+    from agents.validation.plan import MARGIN
     from analysis.paired import smallest_passing
     from core.settings import settings
     from db.queries.golden import app_id_of, show_set

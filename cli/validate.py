@@ -58,7 +58,8 @@ def run(
     """
     import secrets
 
-    from agents import validation
+    from agents.validation import prepare
+    from agents.validation.start import enqueue_start
     from core.clock import utc_now
     from core.errors import MetamonError
     from db.session import session_factory
@@ -71,7 +72,7 @@ def run(
     if app_name is None and (sets or baseline is not None or only_failed is not None):
         fail("--set, --baseline and --only-failed go with --app NAME", USAGE)
     changes = dict(_key_value(entry) for entry in sets or [])
-    wish = validation.Wish(
+    wish = prepare.Wish(
         by=_actor(),
         seed=secrets.randbelow(2**31),
         repeats=repeat,
@@ -84,11 +85,11 @@ def run(
     with session_factory()() as session:
         try:
             if resume is not None:
-                made, plan = validation.prepare_resume(session, resume, wish, now=utc_now())
+                made, plan = prepare.prepare_resume(session, resume, wish, now=utc_now())
             elif proposal is not None:
-                made, plan = validation.prepare_proposal(session, proposal, wish, now=utc_now())
+                made, plan = prepare.prepare_proposal(session, proposal, wish, now=utc_now())
             else:
-                made, plan = validation.prepare_ad_hoc(
+                made, plan = prepare.prepare_ad_hoc(
                     session, app_name or "", changes, wish, now=utc_now(), baseline_of=baseline
                 )
         except MetamonError as error:
@@ -100,7 +101,7 @@ def run(
             if as_json:
                 print_json(plan)
             return
-        validation.enqueue_start(session, run_id)
+        enqueue_start(session, run_id)
         session.commit()
     err.print(f"Validation {run_id} is enqueued.", highlight=False)
     if not (watch or junit or file or timeout):
@@ -226,7 +227,7 @@ def cancel(validation_id: Annotated[int, typer.Argument(help="Number of the run.
 
     Example: metamon validate cancel 7
     """
-    from agents import validation_end
+    from agents.validation import end as validation_end
     from core.clock import utc_now
     from db.session import session_factory
 

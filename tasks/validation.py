@@ -7,7 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from agents import screening, validation, validation_run, validation_traces
+from agents import screening
+from agents.validation import run as validation_run
+from agents.validation import traces as validation_traces
+from agents.validation.finish import finish as judge_run
+from agents.validation.start import chunk_finished, launch, start_proposal
 from core.settings import settings
 from db.repositories import apps_monitored, validations
 from llm.completion import chat_models
@@ -23,9 +27,9 @@ def start(job: RunningJob) -> None:
     """Set a run going: a prepared one, or the one that a proposal needs."""
     with job.finish() as session:
         if "validation_id" in job.args:
-            validation.launch(session, int(job.args["validation_id"]), now=job.now, parent=job.claim)
+            launch(session, int(job.args["validation_id"]), now=job.now, parent=job.claim)
         else:
-            validation.start_proposal(
+            start_proposal(
                 session, int(job.args["proposal_id"]), seed=secrets.randbelow(2**31), now=job.now, parent=job.claim
             )
 
@@ -63,7 +67,7 @@ def run_chunk(job: RunningJob) -> None:
             attempt=job.claim.attempt,
         ).run()
     with job.finish() as session:
-        validation.chunk_finished(session, validation_id, chunk, case_ids=case_ids, parent=job.claim)
+        chunk_finished(session, validation_id, chunk, case_ids=case_ids, parent=job.claim)
 
 
 @fleet_task("validation.finish")
@@ -72,7 +76,7 @@ def finish(job: RunningJob) -> None:
     validation_id = int(job.args["validation_id"])
     run_url = _run_url(job, validation_id)
     with job.finish() as session:
-        validation.finish(
+        judge_run(
             session,
             validation_id,
             now=job.now,

@@ -8,8 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agents import validation, validation_end
-from agents.validation_plan import Plan
+from agents.validation import end as validation_end
+from agents.validation import prepare
+from agents.validation.plan import Plan
+from agents.validation.start import enqueue_start
 from api.auth import Db, Reviewer, Viewer
 from api.paging import Cursor, Limit, SmallId
 from core.clock import utc_now
@@ -87,7 +89,7 @@ def index(
 @router.post("", status_code=202)
 def create(new: NewValidation, bearer: Reviewer, sessions: Db) -> Accepted:
     """Enqueue a run."""
-    wish = validation.Wish(
+    wish = prepare.Wish(
         by=bearer.actor,
         seed=secrets.randbelow(2**31),
         repeats=new.repeats,
@@ -99,14 +101,14 @@ def create(new: NewValidation, bearer: Reviewer, sessions: Db) -> Accepted:
     )
     with sessions.begin() as session:
         if new.resume is not None:
-            made, plan = validation.prepare_resume(session, new.resume, wish, now=utc_now())
+            made, plan = prepare.prepare_resume(session, new.resume, wish, now=utc_now())
         elif new.proposal_id is not None:
-            made, plan = validation.prepare_proposal(session, new.proposal_id, wish, now=utc_now())
+            made, plan = prepare.prepare_proposal(session, new.proposal_id, wish, now=utc_now())
         else:
-            made, plan = validation.prepare_ad_hoc(
+            made, plan = prepare.prepare_ad_hoc(
                 session, new.app or "", new.changes, wish, now=utc_now(), baseline_of=new.baseline_of
             )
-        validation.enqueue_start(session, made.id)
+        enqueue_start(session, made.id)
         return Accepted(id=made.id, plan=plan)
 
 

@@ -14,9 +14,13 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from agents import review, validation, validation_end, validation_run
+from agents import review
 from agents.change import Change
-from agents.validation_run import TargetAwayError
+from agents.validation import end as validation_end
+from agents.validation import prepare
+from agents.validation import run as validation_run
+from agents.validation.run import TargetAwayError
+from agents.validation.start import enqueue_start
 from core.clock import utc_now
 from core.errors import ForbiddenTransitionError
 from core.states import AlertKind, AlertState, CaseOutcome, JobState, ProposalStatus, Severity, Verdict
@@ -352,7 +356,7 @@ def test_a_worker_killed_ten_times_changes_no_verdict(
     validation_id = last_run(sessions).id
     script = (
         "from sqlalchemy import create_engine\n"
-        "from agents import validation_run\n"
+        "from agents.validation import run as validation_run\n"
         "from db.session import engine_url, make_sessions\n"
         f"sessions = make_sessions(create_engine(engine_url({database_url!r})))\n"
         "for chunk in (0, 1, 2):\n"
@@ -424,11 +428,11 @@ def test_a_smoke_sample_stops_a_disaster(sessions: sessionmaker[Session], app_id
                 ]
             ),
         )
-        run_, plan = validation.prepare_ad_hoc(
-            session, "fa-ai", {"raises": "emea"}, validation.Wish("cli:test", 1, smoke=20), now=utc_now()
+        run_, plan = prepare.prepare_ad_hoc(
+            session, "fa-ai", {"raises": "emea"}, prepare.Wish("cli:test", 1, smoke=20), now=utc_now()
         )
         assert plan.cases == 60
-        validation.enqueue_start(session, run_.id)
+        enqueue_start(session, run_.id)
     work(sessions)
     result = last_run(sessions)
     assert result.verdict is Verdict.FAIL
@@ -440,10 +444,10 @@ def test_a_smoke_sample_stops_a_disaster(sessions: sessionmaker[Session], app_id
 def test_a_harmless_smoke_sample_lets_the_rest_run(sessions: sessionmaker[Session], app_id: int) -> None:
     """The early look costs .001 of the size, and then all sixty decide."""
     with sessions.begin() as session:
-        run_, _ = validation.prepare_ad_hoc(
-            session, "fa-ai", {"sleep_ms": 3}, validation.Wish("cli:test", 1, smoke=20), now=utc_now()
+        run_, _ = prepare.prepare_ad_hoc(
+            session, "fa-ai", {"sleep_ms": 3}, prepare.Wish("cli:test", 1, smoke=20), now=utc_now()
         )
-        validation.enqueue_start(session, run_.id)
+        enqueue_start(session, run_.id)
     work(sessions)
     result = last_run(sessions)
     assert (result.verdict, result.remaining) == (Verdict.PASS, 0)

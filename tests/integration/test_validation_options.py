@@ -14,8 +14,11 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from agents import validation, validation_run
-from agents.validation import NothingToValidateError, NotResumableError, Wish
+from agents.validation import prepare
+from agents.validation import run as validation_run
+from agents.validation.finish import finish
+from agents.validation.prepare import NothingToValidateError, NotResumableError, Wish
+from agents.validation.start import enqueue_start, launch
 from cli.validation_report import print_report
 from core.clock import utc_now
 from core.settings import Settings
@@ -49,18 +52,18 @@ def start(sessions: sessionmaker[Session], changes: Mapping[str, Any], **wish: A
     """Enqueue an ad-hoc run and return its number."""
     baseline_of = wish.pop("baseline_of", None)
     with sessions.begin() as session:
-        made, _ = validation.prepare_ad_hoc(
+        made, _ = prepare.prepare_ad_hoc(
             session, "fa-ai", changes, Wish("cli:test", 1, **wish), now=utc_now(), baseline_of=baseline_of
         )
-        validation.enqueue_start(session, made.id)
+        enqueue_start(session, made.id)
         return made.id
 
 
 def resume(sessions: sessionmaker[Session], run_id: int, **wish: Any) -> int:
     """Enqueue a run that takes over."""
     with sessions.begin() as session:
-        made, _ = validation.prepare_resume(session, run_id, Wish("cli:test", 2, **wish), now=utc_now())
-        validation.enqueue_start(session, made.id)
+        made, _ = prepare.prepare_resume(session, run_id, Wish("cli:test", 2, **wish), now=utc_now())
+        enqueue_start(session, made.id)
         return made.id
 
 
@@ -107,8 +110,8 @@ def test_a_proposal_whose_run_stopped_is_open_until_it_is_resumed(sessions: sess
     """A stop is no evidence: neither blocked nor passed, and the next in rank is not tried for it."""
     ids = propose(sessions, app_id, ("sleep_ms", 2), ("sleep_ms", 3))
     with sessions.begin() as session:
-        made, _ = validation.prepare_proposal(session, ids[0], Wish("cli:test", 1, budget_usd=0.01), now=utc_now())
-        validation.enqueue_start(session, made.id)
+        made, _ = prepare.prepare_proposal(session, ids[0], Wish("cli:test", 1, budget_usd=0.01), now=utc_now())
+        enqueue_start(session, made.id)
     work(sessions)
     assert statuses(sessions, ids) == [ProposalStatus.INCONCLUSIVE, ProposalStatus.PROPOSED]
     resume(sessions, made.id)
@@ -154,7 +157,7 @@ def test_the_failed_cases_alone_can_fail_but_never_pass(sessions: sessionmaker[S
     assert read(sessions, still).verdict is Verdict.FAIL
     ids = propose(sessions, app_id, ("sleep_ms", 2))
     with sessions.begin() as session, pytest.raises(NothingToValidateError, match="whole golden set"):
-        validation.prepare_proposal(session, ids[0], Wish("cli:test", 1, only_failed=first), now=utc_now())
+        prepare.prepare_proposal(session, ids[0], Wish("cli:test", 1, only_failed=first), now=utc_now())
 
 
 def test_an_earlier_candidate_can_be_the_baseline(sessions: sessionmaker[Session], app_id: int) -> None:
@@ -196,7 +199,7 @@ def test_lanes_ask_as_much_at_once_as_the_app_allows(sessions: sessionmaker[Sess
         session.get_one(App, app_id).target = {**TARGET, "concurrency": 8}
     run_id = start(sessions, {"sleep_ms": 2})
     with sessions.begin() as session:
-        validation.launch(session, run_id, now=utc_now())
+        launch(session, run_id, now=utc_now())
     chunk = validation_run.load(sessions, run_id, 0)
     assert chunk is not None
     assert len(chunk.cases) == 24
@@ -214,7 +217,7 @@ def test_a_rate_limit_spaces_the_cases(sessions: sessionmaker[Session], app_id: 
         session.get_one(App, app_id).target = {**TARGET, "rate_per_minute": 1200}
     run_id = start(sessions, {"sleep_ms": 2})
     with sessions.begin() as session:
-        validation.launch(session, run_id, now=utc_now())
+        launch(session, run_id, now=utc_now())
     chunk = validation_run.load(sessions, run_id, 0)
     assert chunk is not None
     begun = time.monotonic()
@@ -330,7 +333,7 @@ def judged(sessions: sessionmaker[Session], app_id: int, model: OpenAIServer) ->
         golden.import_set(session, app_id, "graded", parse_lines(graded_lines(2)))
     run_id = start(sessions, {"sleep_ms": 2}, set_name="graded")
     with sessions.begin() as session:
-        validation.launch(session, run_id, now=utc_now())
+        launch(session, run_id, now=utc_now())
     chunk = validation_run.load(sessions, run_id, 0)
     assert chunk is not None
     assert chunk.needs_grader
@@ -371,7 +374,7 @@ def test_a_run_says_which_model_judged_it(
         golden.import_set(session, app_id, "graded", parse_lines(graded_lines(2)))
     run_id = start(sessions, {"sleep_ms": 2}, set_name="graded")
     with sessions.begin() as session:
-        validation.launch(session, run_id, now=utc_now())
+        launch(session, run_id, now=utc_now())
     chunk = validation_run.load(sessions, run_id, 0)
     assert chunk is not None
     chunks = [replace(chunk, cases=[case]) for case in chunk.cases]
@@ -379,7 +382,7 @@ def test_a_run_says_which_model_judged_it(
         judge = grader(settings.model_copy(update={"openai_model": name}))
         validation_run.Chunk(sessions, part, opener=lambda spec: Busy([], [0], None), grader=judge).run()
     with sessions.begin() as session:
-        validation.finish(session, run_id, now=utc_now(), auto_approve=False)
+        finish(session, run_id, now=utc_now(), auto_approve=False)
     with sessions() as session:
         record = show_validation(session, run_id)
     assert [judge.split()[0] for judge in record.judges] == ["fake", "other"]
@@ -389,7 +392,7 @@ def test_a_run_says_which_model_judged_it(
     assert f"Judged by {record.judges[0]}, then {record.judges[1]}" in capsys.readouterr().out
     with sessions.begin() as session:
         session.get_one(ValidationResult, run_id).verdict = Verdict.ERROR
-        again, _ = validation.prepare_resume(session, run_id, Wish("cli:test", 2), now=utc_now())
+        again, _ = prepare.prepare_resume(session, run_id, Wish("cli:test", 2), now=utc_now())
         assert again.judges == record.judges
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agents.validation_plan import PlannedCase, chunk_size, layout, plan
+from agents.validation.plan import PlannedCase, chunk_size, layout, plan
 from core.states import CaseOutcome
 from targets.answers import Answer
 from targets.evaluators import judge, numbers_in, parse_checks

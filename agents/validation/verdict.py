@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.validation_plan import ALPHA, LATENCY_MARGIN, MARGIN
-from agents.validation_run import ARMS
+from agents.validation.plan import ALPHA, LATENCY_MARGIN, MARGIN
+from agents.validation.run import ARMS
 from analysis.paired import PairedResult, compare_binary, compare_continuous
 from analysis.verdict import Outcome, holm, judge, worse_slices
 from core.states import CaseOutcome, Verdict

@@ -15,9 +15,9 @@ from typing import Any
 
 import structlog
 
-from agents import validation_end
-from agents.validation_plan import PlannedCase, chunk_size, layout, pace
-from agents.validation_traces import Tracer
+from agents.validation import end as validation_end
+from agents.validation.plan import PlannedCase, chunk_size, layout, pace
+from agents.validation.traces import Tracer
 from core.clock import utc_now
 from core.completion import Grader
 from core.errors import TransientError

@@ -1,0 +1,1 @@
+"""Validation: a candidate beside what is in force, on a golden set."""
