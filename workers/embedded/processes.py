@@ -24,6 +24,7 @@ GRACE_S = {SERVICES: 3.5, APPS: 9.0}
 """Longest wait by stage; together they keep the promise to stop within 15 seconds."""
 
 PYTHON = (sys.executable, "-P", "-m")  # -P: a folder `core` where the user stands must not shadow ours
+COMMAND = (*PYTHON, "workers.command")
 CELERY = (*PYTHON, "celery", "-A", "workers.app")
 
 
@@ -126,7 +127,7 @@ def workers(folder: StateFolder, env: Mapping[str, str]) -> list[Spec]:
         Spec(
             f"worker-{queue}",
             (
-                *CELERY, "worker", "-Q", queue, "-n", f"{queue}@%h", "--without-gossip", "--without-mingle",
+                *COMMAND, "worker", "-Q", queue, "-n", f"{queue}@%h", "--without-gossip", "--without-mingle",
                 "-O", "fair", "-c", str(CONCURRENCY.get(queue, 1)), "-I", f"tasks.{queue},workers.embedded.worker",
             ),
             env, ready=said_ready(folder.run / f"{queue}.ready"), stage=APPS,
@@ -177,7 +178,7 @@ def api(host: str, port: int, env: Mapping[str, str]) -> Spec:
 def clockwork(env: Mapping[str, str]) -> list[Spec]:
     """Return beat, which inserts ticks, and the relay, which publishes what is due."""
     return [
-        Spec("beat", (*CELERY, "beat"), env, stage=APPS),
+        Spec("beat", (*COMMAND, "beat"), env, stage=APPS),
         Spec("relay", (*PYTHON, "workers.relay"), env, stage=APPS),
     ]
 
