@@ -108,16 +108,18 @@ def test_a_prompt_that_triples_the_tokens_is_an_alert(sessions: sessionmaker[Ses
     assert alert.state is AlertState.RESOLVED
 
 
-@pytest.mark.parametrize(("left", "expected"), [(0.3, "anomaly:volume"), (0.0, "no_data:volume")])
+@pytest.mark.parametrize(
+    ("hours", "usual", "left", "expected"), [(8, 60, 18, "anomaly:volume"), (26, 10, 0, "no_data:volume")]
+)
 def test_a_part_of_the_traffic_and_all_of_it_are_alerts_of_their_own(
-    sessions: sessionmaker[Session], left: float, expected: str
+    sessions: sessionmaker[Session], hours: int, usual: int, left: int, expected: str
 ) -> None:
     """Where two thirds of the traffic go away it is an anomaly of volume; where all goes, only the missing data."""
     world = make_world(sessions)
-    world.add(traffic(NOW - timedelta(hours=30), NOW, per_bucket=60, seed=1))
+    world.add(traffic(NOW - timedelta(hours=hours), NOW, per_bucket=usual, seed=1))
     check(world, NOW)
     end = NOW + timedelta(minutes=20)
-    go_on(world, traffic(NOW, end, per_bucket=round(60 * left), seed=2) if left else [], NOW, end)
+    go_on(world, traffic(NOW, end, per_bucket=left, seed=2) if left else [], NOW, end)
     assert [alert.fingerprint for alert in alerts(world)] == [expected]
 
 
@@ -158,14 +160,14 @@ def test_a_second_check_of_the_same_moment_teaches_nothing(sessions: sessionmake
 def test_late_runs_count_until_their_bucket_is_settled(sessions: sessionmaker[Session]) -> None:
     """Failures that arrive twenty minutes late teach as if they had been on time; after the half hour they do not."""
     told = []
-    for project, delay in (("on-time", 0), ("late", 4), ("too-late", 9)):
+    for project, delay in (("on-time", 0), ("late", 4), ("too-late", 8)):
         world = make_world(sessions, project=project)
         world.add(traffic(NOW - timedelta(hours=8), NOW, per_bucket=20, seed=1))
         check(world, NOW)
-        runs = traffic(NOW, NOW + timedelta(hours=1), per_bucket=20, seed=2)
+        runs = traffic(NOW, NOW + timedelta(minutes=50), per_bucket=20, seed=2)
         late = [Spec(NOW + timedelta(seconds=n), "error", 0.1) for n in range(3)]
         at = NOW
-        for sweep in range(12):
+        for sweep in range(10):
             world.add([run for run in runs if at <= run.at < at + WIDTH] + (late if sweep == delay else []))
             at += WIDTH
             check(world, at)
