@@ -39,8 +39,18 @@ approve, skip or change anything. Answer with one JSON object of the given schem
 """
 
 
+UNKNOWN_FORM = frozenset({400, 404, 415, 422, 500, 501})
+"""Statuses of servers that do not know `json_schema`; one that is busy or wants a key answers with another."""
+
+BOUNDS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+
+
 class ModelError(MetamonError):
     """No usable answer came: down, late, malformed, or against the rules. The deterministic text stands."""
+
+
+class RefusedError(ModelError):
+    """The server answered as those do that do not know this form of a question."""
 
 
 @dataclass
@@ -54,6 +64,8 @@ class Model:
     """Prompts that were used, with where each came from."""
     answered: int = 0
     """Questions that got a usable answer."""
+    plain: bool = False
+    """Whether the server refused a question with `json_schema`: from then on it gets the schema in words, too."""
 
     @property
     def name(self) -> str:
@@ -79,7 +91,8 @@ class Model:
         question = _Question(prompt, data)
         problem = ""
         for attempt in (1, 2):
-            size = int(len(question.system + question.human) / CHARS_PER_TOKEN)
+            spoken = len(question.system + question.human) + (len(_schema_of(schema)) if self.plain else 0)
+            size = int(spoken / CHARS_PER_TOKEN)
             try:
                 self.budget.take(size, ANSWER_TOKENS)
             except BudgetExceededError as error:
@@ -90,6 +103,8 @@ class Model:
                 check(answer)
             except (ValidationError, ValueError, httpx.HTTPError, ModelError) as error:
                 problem = type(error).__name__
+                # many servers of OpenAI's protocol refuse a schema in this form: the second question goes without it
+                self.plain = self.plain or isinstance(error, RefusedError)
                 log.warning("model.unusable", prompt=prompt.name, attempt=attempt, reason=problem)
                 continue
             self.answered += 1
@@ -99,6 +114,7 @@ class Model:
     def _call(self, question: _Question, schema: type[Answer]) -> tuple[Answer, tuple[int, int] | None]:
         """Make one call in a thread of its own, and give up at the deadline whatever the server is doing."""
         import langchain_openai  # noqa: F401 - seconds on a slow machine, and none of the server's time
+        import openai
 
         outcome: list[tuple[Answer, tuple[int, int] | None] | Exception] = []
         connection = httpx.Client(transport=CappedTransport(), timeout=httpx.Timeout(self.timeout_s, connect=5.0))
@@ -120,6 +136,8 @@ class Model:
         if isinstance(first, Exception):
             if isinstance(first, ValidationError | ModelError):
                 raise first
+            if isinstance(first, openai.APIStatusError) and first.status_code in UNKNOWN_FORM:
+                raise RefusedError(f"status {first.status_code}") from None
             raise ModelError(type(first).__name__) from None
         return first
 
@@ -143,11 +161,17 @@ class Model:
             stream_usage=False,
             http_client=connection,
         )
-        asked = chat.with_structured_output(schema, method="json_schema", include_raw=True)
+        system = question.system
+        if self.plain:
+            form = {"type": "json_object", "schema": _loose(schema.model_json_schema())}
+            asked = chat.with_structured_output(schema, method="json_mode", include_raw=True, response_format=form)
+            system = f"{system}\n\nAnswer with JSON of this schema and nothing else:\n{_schema_of(schema)}"
+        else:
+            asked = chat.with_structured_output(schema, method="json_schema", include_raw=True)
         traces = hub(self.settings)
         # Our own project or none: never the one that the surrounding environment traces to.
         with tracing_context(project_name=OWN_PROJECT, enabled=traces is not None, client=traces, parent=False):
-            reply = asked.invoke([("system", question.system), ("human", question.human)])
+            reply = asked.invoke([("system", system), ("human", question.human)])
         if not isinstance(reply, dict):
             raise ModelError("no structured answer")
         parsed = reply.get("parsed")
@@ -169,6 +193,17 @@ class _Question:
         text = text.replace(nonce, "")
         self.system = prompt.text + "\n" + RULES.format(nonce=nonce)
         self.human = f"BEGIN DATA {nonce}\n{text}\nEND DATA {nonce}"
+
+
+def _loose(schema: Any) -> Any:
+    """Return a schema without bounds of length: some servers die of a grammar that counts to 1,500. We check them."""
+    if isinstance(schema, dict):
+        return {name: _loose(part) for name, part in schema.items() if name not in BOUNDS}
+    return [_loose(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def _schema_of(schema: type[BaseModel]) -> str:
+    return json.dumps(schema.model_json_schema(), separators=(",", ":"))
 
 
 def configured(settings: Settings) -> Model | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 # No test reads the developer's own fleet or settings.
 for name in [name for name in os.environ if name.startswith(("METAMON_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_"))]:
-    del os.environ[name]
+    if not name.startswith("METAMON_TEST_"):  # those speak to the tests, not to what is tested
+        del os.environ[name]
 # What tests start would compile every module at every start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["METAMON_STATE"] = tempfile.mkdtemp(prefix="metamon-tests-")

@@ -96,6 +96,23 @@ def test_a_label_is_one_of_the_list_on_an_error_of_the_packet(
     assert words(finding, model(server)) == PROSE
 
 
+def test_a_server_that_refuses_schemas_is_asked_in_words(finding: Finding, server: OpenAIServer) -> None:
+    """Many servers of this protocol know `json_object` alone: the retry, and all that follows, is in that form."""
+    server.script = ["down"]
+    assert words(finding, model(server)) == PROSE
+    forms = [request["response_format"]["type"] for request in server.requests]
+    assert forms[:3] == ["json_schema", "json_object", "json_object"]
+    assert "maxLength" not in json.dumps(server.requests[1]["response_format"])
+    assert '"maxLength":1500' in server.requests[1]["messages"][0]["content"]
+
+
+def test_a_server_that_is_busy_is_asked_in_the_same_form(finding: Finding, server: OpenAIServer) -> None:
+    """It says nothing about the form."""
+    server.script = ["limited"]
+    assert words(finding, model(server)) == SAID
+    assert {request["response_format"]["type"] for request in server.requests} == {"json_schema"}
+
+
 @pytest.mark.parametrize("behaviour", ["garbage", "wrong", "truncated", "huge", "down", "limited", "refusal", "hangup"])
 def test_an_unusable_answer_is_asked_for_once_more_and_then_given_up(
     finding: Finding, server: OpenAIServer, behaviour: str
