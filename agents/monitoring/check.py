@@ -152,7 +152,9 @@ def _look(
 ) -> None:
     width = cadence.bucket
     ends = judged_ends(last_check, now, width)
-    history = load_history(session, app.id, first_end=ends[0], now=now, width=width)
+    memory = recall(session, app.id, first_end=ends[0], width=width, now=now)
+    unsettled = memory.series.settled_until
+    history = load_history(session, app.id, first_end=ends[0], now=now, width=width, latency_since=unsettled)
     silenced = alerts.silences_of(session, app.id, now=now)
     book = Book(session, app.id, timing=cadence.timing, silenced=silenced, parent=parent)
 
@@ -178,7 +180,6 @@ def _look(
     last_run = roots.last_start(session, project.id, until=now)
     if checked.restated and last_run is not None and last_run < now - cadence.silence:
         up_since = now  # an old history is being imported: the source is not silent, it is not live yet
-    memory = recall(session, app.id, first_end=ends[0], width=width, now=now)
     bench = Bench(
         history, ends[0], width, stretch, book.is_pending, book.pending_since, app.objectives,
         rates=memory.rates, series=memory.series, watching_since=up_since,
@@ -230,11 +231,24 @@ def _up_since(mark: Watermark, last_check: datetime | None, now: datetime, caden
     return datetime.fromisoformat(mark.state["up_since"])
 
 
-def load_history(session: Session, app_id: int, *, first_end: datetime, now: datetime, width: timedelta) -> History:
-    """Return the past that judgements from `first_end` until `now` compare with."""
+def load_history(
+    session: Session,
+    app_id: int,
+    *,
+    first_end: datetime,
+    now: datetime,
+    width: timedelta,
+    latency_since: datetime | None = None,
+) -> History:
+    """Return the past that judgements from `first_end` until `now` compare with.
+
+    Args:
+        latency_since: from here on histograms are wanted, too; the first window's in any case.
+    """
     first_window = floor_time(first_end, width) - WINDOWS * width
     since = floor_time(min(first_window, first_end - HOUR), HOUR)
-    recent = buckets.recent(session, app_id, since=since, latency_since=first_window)
+    histograms = first_window if latency_since is None else min(first_window, latency_since)
+    recent = buckets.recent(session, app_id, since=since, latency_since=histograms)
     hours = buckets.hours(session, app_id, since=since - LOOK_BACK, until=since)
     recent = [part for part in recent if part.start <= now]
     return History(hours, recent, width, _alarmed(session, app_id, now))

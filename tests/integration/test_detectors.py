@@ -6,12 +6,14 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from agents.monitoring.check import Cadence
 from agents.monitoring.metrics import QUALITY_METRICS_CAP
+from analysis.detection import SeriesDetector
 from core.states import AlertKind, AlertState
 from db.models.metrics import DetectorState
 from db.queries.metrics import series
@@ -127,8 +129,8 @@ def test_twelve_checks_and_one_after_an_outage_teach_the_same(
     sessions: sessionmaker[Session],
 ) -> None:
     """Whether an hour was looked at as it came or after an outage of ours, every number that is remembered is equal."""
-    past = traffic(NOW - timedelta(hours=8), NOW, per_bucket=20, seed=1)
-    hour = traffic(NOW, NOW + timedelta(hours=1), per_bucket=20, seed=2, errors=0.05)
+    past = traffic(NOW - timedelta(hours=8), NOW, per_bucket=40, seed=1)
+    hour = traffic(NOW, NOW + timedelta(hours=1), per_bucket=40, seed=2, errors=0.05)
     told = []
     for project in ("steady", "outage"):
         world = make_world(sessions, project=project)
@@ -142,8 +144,13 @@ def test_twelve_checks_and_one_after_an_outage_teach_the_same(
         told.append(memories(world))
     steady, outage = told
     assert steady["rates"] == outage["rates"]
-    # The volume of an outage of ours may be our own doing: it is the one thing that is not believed afterwards.
     assert steady["series"][:2] == outage["series"][:2]
+    first, second = (SeriesDetector.from_state(each["series"][2]).memory() for each in told)
+    for name in set(first) - {"setup", "cadence"}:
+        # The volume of an outage of ours may be our own doing: it is the one thing that is not believed afterwards.
+        assert np.array_equal(first[name][..., :3], second[name][..., :3], equal_nan=True), name
+    hours = (steady["series"][0] - NOW) / timedelta(hours=1) + 8
+    assert first["seen"][:2] == pytest.approx(12 * hours, abs=1)  # latency and tokens of every step were taught
     assert steady["rates"][0] == NOW + timedelta(minutes=30)
 
 
