@@ -30,11 +30,6 @@ from workers.embedded.postgres import Postgres
 from workers.embedded.redis import EmbeddedRedis
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three workers on two cores: the tests that drive whole fleets wait for a third of their time."""
-    return max(2, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) * 3 // 2)
-
-
 def pytest_collection_finish() -> None:
     """Leave what was imported and collected out of the garbage collector's rounds: they cost a tenth of every test."""
     gc.collect()
