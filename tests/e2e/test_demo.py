@@ -65,6 +65,46 @@ def test_alerts_name_the_injected_causes(demo: Fleet) -> None:
     assert [alert["title"] for alert in fired if not alert["trace_urls"]] == [], "evidence comes with the firing"
 
 
+def test_a_second_app_is_detected_and_explained(demo: Fleet, tmp_path: Path) -> None:
+    """An app that knows the SDK and three variables alone starts to fail for one value of one attribute.
+
+    Meanwhile the demo's story goes on: what comes after waits for less of it.
+    """
+    demo.tell("apps", "add", "shop", "--sla-ms", "500", "--notify", "ops@shop.example")
+    token = demo.ask("tokens", "create", "--scope", "ingest")["token"]
+    script = tmp_path / "shop.py"
+    script.write_text(SHOP)
+    env = {
+        **os.environ,
+        "LANGSMITH_TRACING": "true",
+        "LANGSMITH_ENDPOINT": demo.ask("status")["url"],
+        "LANGSMITH_API_KEY": token,
+        "LANGSMITH_PROJECT": "shop",
+    }
+    shop = subprocess.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
+    try:
+
+        def fired() -> list[dict[str, Any]]:
+            alerts = demo.look("/alerts")
+            ours = [alert for alert in alerts if alert["app"] == "shop" and alert["kind"] == "error_spike"]
+            return [alert for alert in ours if alert["state"] != "pending"]
+
+        alert = demo.until(fired, "an alert fires")[0]
+        assert alert["metric"] == "error_rate"
+        assert alert["trace_urls"]
+
+        def explained() -> list[dict[str, Any]]:
+            return [proposal for proposal in demo.look("/proposals") if proposal["alert_id"] == alert["id"]]
+
+        proposal = demo.until(explained, "an explanation")[0]
+        assert proposal["cause"]["conditions"] == {"channel": "fax"}
+        # Nothing of this app may be changed by us, so what is proposed is for people to do.
+        assert proposal["change"]["type"] == "code"
+    finally:
+        shop.kill()
+        shop.wait()
+
+
 def test_a_candidate_that_would_harm_is_blocked(demo: Fleet) -> None:
     """Validation stops a longer time-out: the answers come, but beyond the promise."""
     blocked = demo.until(lambda: demo.proposals("blocked"), "a proposal is blocked by validation")[0]
@@ -115,49 +155,12 @@ def test_mails_of_every_kind_were_sent(demo: Fleet) -> None:
     assert len(addressed) == len(set(addressed)), "no mail twice"
 
 
-def test_the_fleet_is_well_and_watches_only_the_app(demo: Fleet) -> None:
+def test_the_fleet_is_well_and_watches_only_the_apps(demo: Fleet) -> None:
     """No dead job, no service down, no alert about ourselves; Flower and the API answer where `status` says."""
     status = demo.ask("status")
     assert status["verdict"] == "ok", status["reasons"]
-    assert [app["name"] for app in status["apps"]] == ["fa-ai"]
+    assert [app["name"] for app in status["apps"]] == ["fa-ai", "shop"]
     assert sum(queue["dead"] for queue in status["queues"]) == 0
     assert httpx.get(status["url"] + "/health").status_code == 200
     assert httpx.get(status["flower_url"] + "/api/workers").status_code == 401
     assert os.stat(demo.state / "fleet.json").st_mode & 0o077 == 0
-
-
-def test_a_second_app_is_detected_and_explained(demo: Fleet, tmp_path: Path) -> None:
-    """An app that knows the SDK and three variables alone starts to fail for one value of one attribute."""
-    demo.tell("apps", "add", "shop", "--sla-ms", "500", "--notify", "ops@shop.example")
-    token = demo.ask("tokens", "create", "--scope", "ingest")["token"]
-    script = tmp_path / "shop.py"
-    script.write_text(SHOP)
-    env = {
-        **os.environ,
-        "LANGSMITH_TRACING": "true",
-        "LANGSMITH_ENDPOINT": demo.ask("status")["url"],
-        "LANGSMITH_API_KEY": token,
-        "LANGSMITH_PROJECT": "shop",
-    }
-    shop = subprocess.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
-    try:
-
-        def fired() -> list[dict[str, Any]]:
-            alerts = demo.look("/alerts")
-            ours = [alert for alert in alerts if alert["app"] == "shop" and alert["kind"] == "error_spike"]
-            return [alert for alert in ours if alert["state"] != "pending"]
-
-        alert = demo.until(fired, "an alert fires")[0]
-        assert alert["metric"] == "error_rate"
-        assert alert["trace_urls"]
-
-        def explained() -> list[dict[str, Any]]:
-            return [proposal for proposal in demo.look("/proposals") if proposal["alert_id"] == alert["id"]]
-
-        proposal = demo.until(explained, "an explanation")[0]
-        assert proposal["cause"]["conditions"] == {"channel": "fax"}
-        # Nothing of this app may be changed by us, so what is proposed is for people to do.
-        assert proposal["change"]["type"] == "code"
-    finally:
-        shop.kill()
-        shop.wait()
