@@ -247,7 +247,7 @@ class Book:
         return threads
 
     def _announce(self, event: str, alert_id: int) -> None:
-        self._then(f"announce:{event}:{alert_id}", "notifications.announce", {"event": event, "subject_id": alert_id})
+        jobs.announce(self.session, event, alert_id, self.parent)
 
     def _then(self, key: str, kind: str, args: Mapping[str, object]) -> None:
         jobs.enqueue(self.session, key=key, kind=kind, args=args, parent=self.parent)

@@ -217,7 +217,7 @@ def roll_back(
     proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.ROLLED_BACK)
     proposal.updated_at = now
     _note(session, rollout, "rollback", by=by, reason=reason, from_percent=before, now=now, evidence=evidence)
-    _announce(session, "rolled_back", rollout.proposal_id, parent)
+    jobs.announce(session, "rolled_back", rollout.proposal_id, parent)
     review.try_next(session, proposal, parent=parent)
 
 
@@ -242,7 +242,7 @@ def complete(session: Session, rollout_id: int, *, now: datetime, parent: Claim 
         now=now,
         evidence=None,
     )
-    _announce(session, "implemented", rollout.proposal_id, parent)
+    jobs.announce(session, "implemented", rollout.proposal_id, parent)
     return True
 
 
@@ -281,14 +281,4 @@ def _note(
         reason=reason,
         from_percent=from_percent,
         to_percent=rollout.percent,
-    )
-
-
-def _announce(session: Session, event: str, subject_id: int, parent: Claim | None) -> None:
-    jobs.enqueue(
-        session,
-        key=f"announce:{event}:{subject_id}",
-        kind="notifications.announce",
-        args={"event": event, "subject_id": subject_id},
-        parent=parent,
     )

@@ -17,8 +17,6 @@ from core.states import AlertState, JobState, Severity
 if TYPE_CHECKING:
     from db.queries.alerts import AlertDetail
 
-TAKEN = ("tokens_per_run", "cost_per_run")
-
 app = typer.Typer(help="What is wrong: list, show, acknowledge, silence, explain.", no_args_is_help=True)
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -138,6 +136,8 @@ def _outlook(alert: AlertDetail) -> list[str]:
 
 def _usual(alert: AlertDetail) -> str:
     """Return where the usual comes from."""
+    from db.repositories.roots import TAKEN
+
     if alert.metric in TAKEN or alert.fingerprint == "anomaly:volume":
         return (
             "  The usual is the level that the series left, judged by its own changes at this time of day. A level\n"

@@ -15,7 +15,7 @@ from agents.alerting import Book, Evidence, Finding, Moved, unknown
 from agents.monitoring.history import LOOK_BACK, History, Interval
 from agents.monitoring.judge import Bench, Stretch
 from agents.monitoring.memory import recall
-from agents.monitoring.metrics import COST_PER_RUN, LATENCY_P95, SLA_COMPLIANCE, TOKENS_PER_RUN, VOLUME
+from agents.monitoring.metrics import LATENCY_P95, SLA_COMPLIANCE, VOLUME
 from analysis.judgement import LEVEL_RATIO, WINDOWS, Judgement
 from analysis.rates import worst_stretch
 from core.clock import floor_time
@@ -266,6 +266,6 @@ def _lens(metric: str, app: App, expected: float | None) -> Lens:
         return Lens(metric, app.sla_ms / 1000)
     if metric == LATENCY_P95:
         return Lens(metric, 1.25 * (expected or 0.0))
-    if metric in (TOKENS_PER_RUN, COST_PER_RUN):
+    if metric in roots.TAKEN:
         return Lens(metric, LEVEL_RATIO * (expected or 0.0))
     return Lens(metric)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.states import RunStatus
+from db.repositories.roots import TAKEN
 from traces.source import TraceRun
 
 EXCLUDED_PREFIXES = ("rollout.", "ls_", "LANGSMITH_", "LANGCHAIN_")
@@ -23,7 +24,7 @@ NEARLY_UNIQUE = 0.5
 """An attribute with more distinct values than this share of its runs names runs, not kinds of runs."""
 
 TIMED = frozenset({"latency_p50", "latency_p95", "latency_p99"})
-NOT_ABOUT_RUNS = frozenset({"volume", "no_data", "tokens", "cost", "tokens_per_run", "cost_per_run"})
+NOT_ABOUT_RUNS = TAKEN | {"volume", "no_data", "tokens", "cost"}
 """Metrics that no single run can fail."""
 
 

@@ -117,17 +117,8 @@ def _conclude(
         _decided(session, proposal, decision, reason=reason, now=now, parent=parent)
         return
     if validation.verdict is Verdict.FAIL:
-        proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.BLOCKED)
-        proposal.review_reason = reason
-        proposal.updated_at = now
-        audit.record(
-            session,
-            actor="policy:validation",
-            action="proposal.block",
-            subject=f"proposal:{proposal.id}",
-            reason=reason,
-        )
-        _announce(session, "proposal_blocked", proposal.id, parent)
+        _not_passed(session, proposal, ProposalStatus.BLOCKED, "proposal.block", reason, now=now)
+        jobs.announce(session, "proposal_blocked", proposal.id, parent)
         review.try_next(session, proposal, parent=parent)
         return
     leave_open(session, proposal, reason, now=now, parent=parent)
@@ -156,24 +147,24 @@ def _decided(
         reason=reason,
         change_hash=proposal.change_hash,
     )
-    _announce(session, "approval_needed", proposal.id, parent)
+    jobs.announce(session, "approval_needed", proposal.id, parent)
 
 
 def leave_open(
     session: Session, proposal: ImprovementProposal, reason: str, *, now: datetime, parent: Claim | None
 ) -> None:
     """Leave a proposal undecided, with the reason, and try the next one."""
-    proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.INCONCLUSIVE)
+    _not_passed(session, proposal, ProposalStatus.INCONCLUSIVE, "proposal.inconclusive", reason, now=now)
+    review.try_next(session, proposal, parent=parent)
+
+
+def _not_passed(
+    session: Session, proposal: ImprovementProposal, status: ProposalStatus, action: str, reason: str, *, now: datetime
+) -> None:
+    proposal.status = PROPOSAL.check(proposal.status, status)
     proposal.review_reason = reason
     proposal.updated_at = now
-    audit.record(
-        session,
-        actor="policy:validation",
-        action="proposal.inconclusive",
-        subject=f"proposal:{proposal.id}",
-        reason=reason,
-    )
-    review.try_next(session, proposal, parent=parent)
+    audit.record(session, actor="policy:validation", action=action, subject=f"proposal:{proposal.id}", reason=reason)
 
 
 def supersede_done(session: Session, proposal: ImprovementProposal, change: Change, now: datetime) -> None:
@@ -182,16 +173,6 @@ def supersede_done(session: Session, proposal: ImprovementProposal, change: Chan
         return
     reason = f"{change.key} is {change.to!r} already"
     review.make_pointless(session, proposal, by="policy:validation", reason=reason, now=now)
-
-
-def _announce(session: Session, event: str, subject_id: int, parent: Claim | None) -> None:
-    jobs.enqueue(
-        session,
-        key=f"announce:{event}:{subject_id}",
-        kind="notifications.announce",
-        args={"event": event, "subject_id": subject_id},
-        parent=parent,
-    )
 
 
 def is_disaster(session: Session, validation: ValidationResult) -> bool:

@@ -11,8 +11,9 @@ from core.states import AlertState
 from db.models.alerts import MonitoringAlert
 from db.models.traces import Run
 from db.models.validation import GoldenCase, GoldenSet
+from db.repositories.roots import TAKEN
 
-NOT_ABOUT_ANSWERS = frozenset({"volume", "tokens_per_run", "cost_per_run"})
+NOT_ABOUT_ANSWERS = TAKEN | {"volume"}
 """Metrics of which no single run says anything."""
 
 

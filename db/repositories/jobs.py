@@ -88,6 +88,17 @@ def enqueue(
     return job_id
 
 
+def announce(session: Session, event: str, subject_id: int, parent: Claim | None) -> None:
+    """Have people told of an event, once for its subject."""
+    enqueue(
+        session,
+        key=f"announce:{event}:{subject_id}",
+        kind="notifications.announce",
+        args={"event": event, "subject_id": subject_id},
+        parent=parent,
+    )
+
+
 def claim(session: Session, job_id: int, *, owner: str, now: datetime, lease: timedelta) -> Claim | None:
     """Take the job, or return None where there is nothing to do: done, not yet due, or in other hands.
 
