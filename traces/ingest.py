@@ -161,15 +161,17 @@ def _with_retries(
     sessions: Sessions, addressed: Sequence[Addressed], feedback: Sequence[FeedbackOp], now: datetime
 ) -> None:
     careful = False
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
             _write(sessions, addressed, feedback, now, careful=careful)
         except runs.NotNewError:
-            careful = True
+            careful = True  # once: a careful write meets nothing that it takes for new
         except (IntegrityError, ProgrammingError, OperationalError) as error:
             # A partition that retention dropped, a project that somebody deleted, a dead-lock: look again.
             if attempt == ATTEMPTS or not _worth_another_try(error):
                 raise
+            attempt += 1
             partitions.forget(sessions)
             projects.forget(sessions)
         else:
