@@ -17,6 +17,8 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.errors import MetamonError
+
 OWN_PROJECT = "fa-ai-meta-monitoring"
 """The tracing project of our own agents. The sweep refuses it: the system never monitors itself."""
 
@@ -132,7 +134,7 @@ class Settings(BaseSettings):
             env_settings,
             dotenv_settings,
             file_secret_settings,
-            FleetFileSource(settings_cls, (init_settings, env_settings, dotenv_settings)),
+            FleetFileSource(settings_cls, (init_settings, env_settings, dotenv_settings, file_secret_settings)),
         )
 
 
@@ -153,15 +155,21 @@ class FleetFileSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return the fields that the fleet file states, or nothing where there is none."""
-        state: Any = None
-        for source in self.before:
-            state = state or source().get("state")
-        folder = Path(state) if state else Path(platformdirs.user_data_dir("metamon"))
+        said: dict[str, Any] = {}
+        for source in reversed(self.before):
+            said |= source()
+        folder = Path(said["state"]) if said.get("state") else Path(platformdirs.user_data_dir("metamon"))
         try:
-            content = json.loads((folder / FLEET_FILE).read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        settings = content.get("settings", {})
+            content = json.loads((folder / FLEET_FILE).read_bytes())
+        except PermissionError:
+            if said.get("database_url"):
+                return {}  # all is elsewhere: whoever has no home needs no folder
+            raise MetamonError(
+                f"the state folder {folder} belongs to another user: name one of your own with --state or METAMON_STATE"
+            ) from None
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return {}  # no fleet, or half a file of one that was killed while its disk was full
+        settings = content.get("settings") if isinstance(content, dict) else None
         return settings if isinstance(settings, dict) else {}
 
 

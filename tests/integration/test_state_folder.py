@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from core.errors import MetamonError
 from core.settings import Settings
 from workers.embedded.folder import DiskFullError, FleetRunsError, ServiceRecord, StateFolder
 
@@ -98,10 +100,26 @@ def test_other_processes_find_the_fleet_by_its_file(folder: StateFolder, monkeyp
     assert values.sweep_seconds == 3
 
 
-def test_half_a_file_is_no_fleet(folder: StateFolder) -> None:
+@pytest.mark.parametrize("content", ['{"settings": {"data', "", "[]", '{"settings": 1}', "\xff"])
+def test_half_a_file_is_no_fleet(folder: StateFolder, content: str) -> None:
     """A disk that filled up while it was written must not break every command."""
-    folder.file.write_text('{"settings": {"data')
+    folder.file.write_bytes(content.encode("latin-1"))
     assert folder.running() is None
+    assert Settings(state=folder.path).database_url is None
+
+
+def test_the_folder_of_another_user_is_told_where_it_is_needed(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has a database elsewhere needs no folder at all."""
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError  # root, as which tests may run, is refused nothing
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(MetamonError, match=r"belongs to another user.*--state"):
+        Settings(state=folder.path)
+    assert Settings(state=folder.path, database_url=SecretStr("postgresql://a@b/c")).database_url
 
 
 def test_a_full_disk_is_told_before_anything_is_started(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
