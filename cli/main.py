@@ -29,6 +29,8 @@ AREAS = {
     "validate": ("cli.validate", "Candidate against baseline on a golden set."),
 }
 
+USAGE, UNAVAILABLE = 2, 4
+"""Exit codes: what was asked for cannot be, or what it needs is not there."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,7 +78,7 @@ def main() -> None:
 
     from cli import fleet
     from cli.output import err
-    from core.errors import MetamonError
+    from core.errors import MetamonError, UnavailableError
 
     arguments = take_state_option(sys.argv[1:])
     fleet.register(app)
@@ -85,8 +87,9 @@ def main() -> None:
         app(args=arguments, prog_name="metamon")
     except MetamonError as error:
         err.print(str(error), style="red", markup=False, highlight=False)
-        raise SystemExit(1) from None
+        # 1 is kept for an answer that is bad news, such as a regression: a build must be able to rely on it.
+        raise SystemExit(UNAVAILABLE if isinstance(error, UnavailableError) else USAGE) from None
     except OperationalError as error:
         err.print(f"the database does not answer: {str(error.orig).strip()}", style="red", markup=False)
         err.print("`metamon status` says what runs, `metamon doctor` how to mend it.", markup=False)
-        raise SystemExit(4) from None
+        raise SystemExit(UNAVAILABLE) from None

@@ -7,7 +7,11 @@ class MetamonError(Exception):
     """Something the user can act on. The message names what was wrong and what would be right."""
 
 
-class TransientError(MetamonError):
+class UnavailableError(MetamonError):
+    """What the work needs is not there: a database, a server, room on a disk. It says nothing about what was asked."""
+
+
+class TransientError(UnavailableError):
     """The world was not ready (a time-out, a refused connection): the same call may succeed later."""
 
 

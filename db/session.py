@@ -9,14 +9,14 @@ from functools import lru_cache
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.errors import MetamonError
+from core.errors import MetamonError, UnavailableError
 from core.settings import settings
 
 Sessions = Callable[[], Session]
 """What agents are given: call it, use the result as a context manager, commit yourself or use `.begin()`."""
 
 
-class NoDatabaseError(MetamonError):
+class NoDatabaseError(UnavailableError):
     """No database is configured and no embedded fleet runs from this state folder."""
 
 

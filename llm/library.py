@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from core.errors import MetamonError, NotFoundError
+from core.errors import NotFoundError, UnavailableError
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ TEXT_CAP = 8000
 HUB_TIMEOUT_MS = 5000
 
 
-class HubError(MetamonError):
+class HubError(UnavailableError):
     """The hub did not do what was asked."""
 
 

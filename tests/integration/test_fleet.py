@@ -176,7 +176,7 @@ def test_a_second_up_is_refused_while_it_runs(first: Up) -> None:
     """It names the way out, and does not harm the running fleet."""
     record = first.ready()
     run = metamon(first.folder, "up")
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert f"process {record.pid}" in run.stderr
     assert "metamon down" in run.stderr
     assert first.ready().pid == record.pid

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +141,19 @@ def test_a_cancelled_run_exits_with_4(fleet: sessionmaker[Session]) -> None:
     validate("run", "--app", "fa-ai", "--set", "sleep_ms=2")
     assert validate("cancel", "1").exit_code == 0
     assert validate("watch", "1").exit_code == 4
+
+
+@pytest.mark.parametrize("command", ["watch", "show", "cancel", "cases"])
+def test_a_build_never_takes_an_error_for_a_regression(
+    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """1 is what the cases say. A number that nobody has is a mistake of the caller, a fleet that is away is neither."""
+    process = [sys.executable, "-m", "cli", "validate", command, "9999", "--state", str(tmp_path)]
+    nobody = {**os.environ, "METAMON_DATABASE_URL": database_url}
+    assert subprocess.run(process, env=nobody, check=False, timeout=60).returncode == 2
+    assert "there is no validation 9999" in capfd.readouterr().err
+    assert subprocess.run(process, check=False, timeout=60).returncode == 4
+    assert "start one with `metamon up`" in capfd.readouterr().err
 
 
 def test_a_golden_file_is_imported_listed_and_exported(fleet: sessionmaker[Session], tmp_path: Path) -> None:

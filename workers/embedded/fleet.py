@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.clock import utc_now
-from core.errors import MetamonError
+from core.errors import MetamonError, UnavailableError
 from core.settings import Settings
 from workers.embedded import processes
 from workers.embedded.folder import ServiceRecord, StateFolder, record_of
@@ -49,7 +49,7 @@ class Reporter(Protocol):
         """All is up. Called in a thread; may stay as long as it likes."""
 
 
-class ServiceError(MetamonError):
+class ServiceError(UnavailableError):
     """A configured outside service does not answer."""
 
 

@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
-from core.errors import MetamonError
+from core.errors import MetamonError, UnavailableError
 from core.settings import FLEET_FILE
 from workers.embedded.supervisor import Process, ServiceState
 
@@ -35,7 +35,7 @@ class FleetRunsError(MetamonError):
     """Something that needs a stopped fleet met a running one."""
 
 
-class DiskFullError(MetamonError):
+class DiskFullError(UnavailableError):
     """The state folder's disk has too little room."""
 
 

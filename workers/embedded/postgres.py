@@ -20,14 +20,14 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from core.errors import MetamonError
+from core.errors import UnavailableError
 
 USER = "metamon"
 DATABASE = "metamon"
 START_TIMEOUT_S = 60
 
 
-class EmbeddedPostgresError(MetamonError):
+class EmbeddedPostgresError(UnavailableError):
     """The embedded Postgres cannot be made or started here."""
 
 

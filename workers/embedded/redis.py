@@ -13,12 +13,12 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from core.errors import MetamonError
+from core.errors import UnavailableError
 
 START_TIMEOUT_S = 30
 
 
-class EmbeddedRedisError(MetamonError):
+class EmbeddedRedisError(UnavailableError):
     """The embedded Redis cannot be started here."""
 
 

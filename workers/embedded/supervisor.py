@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from core.errors import MetamonError
+from core.errors import UnavailableError
 from workers.embedded import leash
 
 POLL_S = 0.2
@@ -35,7 +35,7 @@ LOG_CAP_BYTES = 5_000_000
 LOG_CHECK_S = 10.0
 
 
-class StartError(MetamonError):
+class StartError(UnavailableError):
     """Something that the fleet cannot do without did not start."""
 
 

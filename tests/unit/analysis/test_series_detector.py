@@ -228,7 +228,7 @@ def test_values_of_another_shape_and_no_moment_are_refused() -> None:
     with pytest.raises(ValueError, match="2 series"):
         detector.update([1.0], START)
     with pytest.raises(ValueError, match="NaT"):
-        detector.update([1.0, 2.0], np.datetime64("NaT"))
+        detector.update([1.0, 2.0], np.datetime64("NaT", "s"))
 
 
 def test_a_state_of_another_version_or_damaged_is_refused_with_words() -> None:
