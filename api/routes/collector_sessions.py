@@ -78,7 +78,7 @@ def list_sessions(
 
 @router.post("/sessions")
 def create_session(asked: NewSession, sessions: Db, bearer: Ingest, upsert: bool = False) -> dict[str, Any]:
-    """Add a project; 409 where the name is taken."""
+    """Add a project; 409 where the name is taken, or would take an app's project out of sight."""
     try:
         with sessions() as session, session.begin():
             made = projects.create(
@@ -92,7 +92,7 @@ def create_session(asked: NewSession, sessions: Db, bearer: Ingest, upsert: bool
                 upsert=upsert,
             )
             return as_v1(project_queries.get(session, made))
-    except projects.DuplicateProjectError as error:
+    except (projects.DuplicateProjectError, projects.WatchedProjectError) as error:
         raise HTTPException(409, str(error)) from None
 
 
@@ -105,12 +105,12 @@ def get_session(session_id: UUID, sessions: Db, bearer: Ingest) -> dict[str, Any
 
 @router.patch("/sessions/{session_id}")
 def change_session(session_id: UUID, asked: ChangedSession, sessions: Db, bearer: Ingest) -> dict[str, Any]:
-    """Change a project; 409 where the new name is taken."""
+    """Change a project; 409 where the new name is taken, or the old one an app's."""
     try:
         with sessions() as session, session.begin():
             projects.change(session, session_id, **asked.model_dump())
             record = project_queries.get(session, session_id)
-    except projects.DuplicateProjectError as error:
+    except (projects.DuplicateProjectError, projects.WatchedProjectError) as error:
         raise HTTPException(409, str(error)) from None
     projects.forget(sessions)
     return as_v1(record)
@@ -118,9 +118,12 @@ def change_session(session_id: UUID, asked: ChangedSession, sessions: Db, bearer
 
 @router.delete("/sessions/{session_id}", status_code=202)
 def delete_session(session_id: UUID, sessions: Db, bearer: Ingest) -> dict[str, str]:
-    """Delete a project with its runs and their feedback."""
-    with sessions() as session, session.begin():
-        projects.remove(session, session_id)
+    """Delete a project with its runs and their feedback; 409 where an app is watched by it."""
+    try:
+        with sessions() as session, session.begin():
+            projects.remove(session, session_id)
+    except projects.WatchedProjectError as error:
+        raise HTTPException(409, str(error)) from None
     projects.forget(sessions)
     return {"message": "deleted"}
 

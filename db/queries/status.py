@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.settings import REFUSED_PROJECTS
 from core.states import LIVE_ROLLOUTS, OPEN_ALERTS, JobState
 from db.models.alerts import MonitoringAlert
-from db.models.apps import App, Watermark
+from db.models.apps import App, Project, Watermark
 from db.models.jobs import Job
 from db.models.metrics import DetectorState
 from db.models.rollouts import Rollout
@@ -39,6 +40,8 @@ class AppStatus(BaseModel):
     enabled: bool
     open_alerts: int
     last_sweep: datetime | None
+    unmonitored: str | None = None
+    """Why its sweeps look at nothing although it is enabled and had traffic."""
     notes: list[str] = []
     """What is worth knowing of it and no reason to worry, in sentences."""
 
@@ -97,6 +100,7 @@ def read(
             for app in apps
             if app.enabled and (app.last_sweep is None or now - app.last_sweep > late)
         ]
+    reasons += [f"{app.name} is not monitored: {app.unmonitored}" for app in apps if app.unmonitored]
     # An alarm that nobody hears is none.
     reasons += [problem.text for problem in mail_problems(session) if problem.kind == "bouncing"]
     rollouts = session.execute(
@@ -143,6 +147,7 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
             )
         ).all()
     )
+    unmonitored = _unmonitored(session)
     relearning: dict[int, list[str]] = {}
     for row in session.scalars(
         select(DetectorState).where(DetectorState.note != "", DetectorState.learning_since > now - RELEARNT_SAID)
@@ -158,6 +163,7 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
             enabled=enabled,
             open_alerts=count,
             last_sweep=sweeps.get(app_id),
+            unmonitored=unmonitored.get(app_id),
             notes=[
                 *(
                     [f"{unjudged[app_id]:,} feedback keys are not judged: only the most frequent are"]
@@ -169,6 +175,25 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
         )
         for app_id, name, enabled, count in rows
     ]
+
+
+def _unmonitored(session: Session) -> dict[int, str]:
+    """Return by app why nothing of it is looked at. An app that waits for its first trace is no such case."""
+    rows = session.execute(
+        select(App.id, App.project, Project.id, Project.reference_dataset_id, Watermark.state)
+        .outerjoin(Project, Project.name == App.project)
+        .outerjoin(Watermark, (Watermark.app_id == App.id) & (Watermark.name == "monitoring"))
+        .where(App.enabled)
+    ).all()
+    found = {}
+    for app_id, project, known, dataset, judged in rows:
+        if project in REFUSED_PROJECTS:
+            found[app_id] = f"the project {project!r} is metamon's own or the evaluators', which is never monitored"
+        elif dataset is not None:
+            found[app_id] = f"the project {project!r} is an experiment; metamon apps set … project=NAME names another"
+        elif known is None and judged:
+            found[app_id] = f"the project {project!r} was deleted; the next trace makes it again"
+    return found
 
 
 def _sweeps(session: Session, *, since: datetime | None) -> dict[int, datetime]:

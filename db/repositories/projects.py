@@ -32,6 +32,10 @@ class DuplicateProjectError(MetamonError):
     """A project of this name exists."""
 
 
+class WatchedProjectError(MetamonError):
+    """An app's traffic goes to this project: a key that may send runs must not take it out of sight."""
+
+
 def ensure(sessions: Sessions, names: Iterable[str], ids: Iterable[UUID] = ()) -> dict[str, UUID]:
     """Return the ids of the projects by name, making the missing ones in a transaction of their own.
 
@@ -95,8 +99,13 @@ def create(
     """Add a project and return its id.
 
     Raises:
-        DuplicateProjectError: the name is taken and `upsert` is not asked for.
+        DuplicateProjectError: the name is taken and `upsert` is not asked for, or the id is another's.
+        WatchedProjectError: an app's project was to become an experiment, which is never monitored.
     """
+    if reference_dataset_id is not None:
+        _leave_watched(session, name)
+    if project_id is not None and (taken := session.get(Project, project_id)) is not None and taken.name != name:
+        raise DuplicateProjectError(f"the project {project_id} is called {taken.name!r}; PATCH it to rename it")
     values: dict[str, Any] = {
         "id": project_id or uuid4(),
         "name": name,
@@ -125,6 +134,7 @@ def change(session: Session, project_id: UUID, **values: Any) -> None:
     Raises:
         NotFoundError: there is no such project.
         DuplicateProjectError: the new name is taken.
+        WatchedProjectError: an app's project was to be called otherwise.
     """
     given = {key: value for key, value in values.items() if value is not None}
     name = given.get("name")
@@ -133,6 +143,8 @@ def change(session: Session, project_id: UUID, **values: Any) -> None:
     project = session.get(Project, project_id, with_for_update=True)
     if project is None:
         raise NotFoundError(f"there is no project {project_id}")
+    if name and name != project.name:
+        _leave_watched(session, project.name)
     for key, value in given.items():
         setattr(project, key, value)
 
@@ -142,11 +154,23 @@ def remove(session: Session, project_id: UUID) -> None:
 
     Raises:
         NotFoundError: there is no such project.
+        WatchedProjectError: it is an app's.
     """
     session.execute(text("SET LOCAL lock_timeout = '5s'"))
-    if session.get(Project, project_id, with_for_update=True) is None:
+    project = session.get(Project, project_id, with_for_update=True)
+    if project is None:
         raise NotFoundError(f"there is no project {project_id}")
+    _leave_watched(session, project.name)
     session.execute(delete(Feedback).where(Feedback.project_id == project_id))
     session.execute(delete(Run).where(Run.project_id == project_id))
     session.execute(delete(BucketChange).where(BucketChange.project_id == project_id))
     session.execute(delete(Project).where(Project.id == project_id))
+
+
+def _leave_watched(session: Session, name: str) -> None:
+    app = session.scalar(select(App.name).where(App.project == name, App.enabled).limit(1))
+    if app is not None:
+        raise WatchedProjectError(
+            f"the project {name!r} is watched as the app {app}: choose another, or first "
+            f"`metamon apps set {app} enabled=false`"
+        )

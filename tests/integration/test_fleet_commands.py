@@ -7,6 +7,7 @@ import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import typer
@@ -18,7 +19,7 @@ import core.settings
 from cli import fleet, hints
 from core.clock import utc_now
 from core.settings import Settings
-from db.models.apps import App
+from db.models.apps import App, Project, Watermark
 from db.models.jobs import Job
 from db.queries import status as queries
 from db.repositories import jobs
@@ -159,6 +160,26 @@ def test_status_tells_dead_jobs_waiting_jobs_and_a_late_sweep(sessions: sessionm
         ]
         fresh = queries.read(session, QUEUES, now=now, sweep=timedelta(minutes=5), up_since=now)
         assert "fa was never swept" not in fresh.reasons
+
+
+def test_status_tells_an_app_that_nobody_looks_at(sessions: sessionmaker[Session]) -> None:
+    """Its checks end well and see nothing: without a word an app would seem watched for months."""
+    now = utc_now()
+    with sessions.begin() as session:
+        for name in ("experiment", "gone", "new", "own"):
+            app = App(name=name, project="evaluators" if name == "own" else name, sla_ms=1000)
+            session.add(app)
+            session.flush()
+            state = {} if name == "new" else {"unjudged": 0}
+            session.add(Watermark(app_id=app.id, name="monitoring", at=now, state=state))
+        session.add(Project(id=uuid4(), name="experiment", reference_dataset_id=uuid4()))
+    with sessions() as session:
+        reasons = queries.read(session, QUEUES, now=now, sweep=timedelta(minutes=5), up_since=now).reasons
+    assert [reason.split(":")[0] for reason in reasons] == [
+        "experiment is not monitored", "gone is not monitored", "own is not monitored",
+    ]  # fmt: skip
+    assert "is an experiment" in reasons[0]
+    assert "was deleted" in reasons[1]
 
 
 def test_hints_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.clock import utc_now
-from core.errors import MetamonError, UnavailableError
+from core.errors import UnavailableError
 from core.settings import Settings
 from workers.embedded import processes
 from workers.embedded.folder import ServiceRecord, StateFolder, record_of

@@ -7,13 +7,14 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from langsmith import Client, RunTree, traceable, tracing_context
 from langsmith.utils import LangSmithConflictError, LangSmithNotFoundError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.models.apps import Project
+from db.models.apps import App, Project
 from db.models.metrics import BucketChange
 from db.models.traces import Feedback, Run
 from traces.embedded import EmbeddedSource
@@ -182,3 +183,32 @@ def test_projects_are_made_listed_closed_and_deleted(client: Client) -> None:
     assert client.update_project(made.id, end_time=NOW).end_time == NOW
     client.delete_project(project_id=str(made.id))
     assert not client.has_project("experiment-1")
+
+
+def test_an_app_s_project_stays_in_sight(client: Client, http: httpx.Client, sessions: sessionmaker[Session]) -> None:
+    """A key that may send runs must not be able to end the monitoring of what it sends."""
+    project = client.create_project("fa-ai")
+    with sessions.begin() as session:
+        session.add(App(name="assistant", project="fa-ai", sla_ms=1000))
+    wishes = [
+        http.post(
+            "/sessions", params={"upsert": True}, json={"name": "fa-ai", "reference_dataset_id": str(uuid.uuid4())}
+        ),
+        http.patch(f"/sessions/{project.id}", json={"name": "elsewhere"}),
+        http.delete(f"/sessions/{project.id}"),
+    ]
+    assert [answer.status_code for answer in wishes] == [409] * 3
+    assert all("watched as the app assistant" in answer.text for answer in wishes)
+    assert http.post("/sessions", params={"upsert": True}, json={"name": "fa-ai", "description": "x"}).is_success
+    with sessions.begin() as session:
+        session.scalars(select(App)).one().enabled = False
+    assert http.delete(f"/sessions/{project.id}").is_success
+
+
+def test_an_id_that_is_another_project_s_is_a_conflict(client: Client, http: httpx.Client) -> None:
+    """Upsert goes by the name; the id of another project is a mistake of the caller, not of the server."""
+    project = client.create_project("one")
+    answer = http.post("/sessions", params={"upsert": True}, json={"name": "two", "id": str(project.id)})
+    assert answer.status_code == 409
+    assert "is called 'one'" in answer.text
+    assert not client.has_project("two")
