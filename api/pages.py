@@ -15,7 +15,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 PLACES = (Path(__file__).parent / "dashboard", Path(__file__).parents[1] / "dashboard" / "dist")
 """Inside the wheel; in a clone."""
-NO_PAGE = ("api", "ofrep", "health", "metrics", "info", "assets")
+NO_PAGE = ("api", "ofrep", "health", "metrics", "info", "unsubscribe", "assets")
 """First parts of a path that are never answered with the page."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from api.pages import mount
@@ -29,6 +30,14 @@ def serve(*places: Path) -> TestClient:
     app = FastAPI()
     mount(app, places)
     return TestClient(app)
+
+
+def test_a_link_in_a_mail_opens_its_own_page_in_a_browser(sessions: sessionmaker[Session]) -> None:
+    """The page that ends a digest is no page of the dashboard, which would know nothing of it."""
+    client = TestClient(create_app(sessions))
+    opened = client.get("/unsubscribe/cut.short", headers={"sec-fetch-mode": "navigate"})
+    assert opened.text == client.get("/unsubscribe/cut.short").text
+    assert opened.text != client.get("/proposals/1", headers={"sec-fetch-mode": "navigate"}).text
 
 
 def test_hashed_assets_last_for_ever_and_the_page_is_always_asked_for(built: Path) -> None:
