@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -24,7 +26,7 @@ from db.models.jobs import Job
 from db.queries import status as queries
 from db.repositories import jobs
 from workers import doctor
-from workers.embedded.fleet import ServiceError, bare, make_plan
+from workers.embedded.fleet import Fleet, Reporter, ServiceError, bare, make_plan
 from workers.embedded.folder import StateFolder
 from workers.embedded.redis import EmbeddedRedis, EmbeddedRedisError
 from workers.queues import QUEUES
@@ -194,3 +196,28 @@ def test_hints_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hints.command("proposals", "approve", "3") == "metamon proposals approve 3"
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
     assert hints.command("up") == "uv run metamon up"
+
+
+def test_a_disk_that_fills_up_while_the_fleet_runs_stops_nothing(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once, and what `status` reads is right again as soon as there is room."""
+    told: list[str] = []
+    reporter = Mock(spec=Reporter, problem=told.append)
+    running = Fleet(
+        folder, make_plan(folder, Settings(state=folder.path), demo=False, auto_approve=False), Settings(), reporter
+    )
+    running._known = True
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(StateFolder, "write", refuse)
+        for _ in range(3):
+            running.supervisor.note()
+            running.supervisor.tick()
+    assert [line.split(" (")[1].split(")")[0] for line in told] == ["No space left on device"]
+    assert folder.read() is None
+    running.supervisor.tick()
+    assert folder.read() is not None

@@ -62,6 +62,25 @@ def test_the_pause_grows_with_every_death_in_a_row(supervisor: Supervisor, monke
     assert pauses[0] < pauses[1] < pauses[2]
 
 
+def test_the_pause_has_a_cap_after_thousands_of_deaths(supervisor: Supervisor) -> None:
+    """A service that is away for a night must not end the supervisor in the morning."""
+    process = supervisor.add(Spec("broken", ("false",), os.environ))
+    process.failures = 5000
+    until(supervisor, lambda: process.failures > 5000)
+    assert process.next_start - time.monotonic() <= module.BACKOFF_CAP_S
+
+
+def test_a_log_that_cannot_be_opened_costs_its_process_alone(tmp_path: Path, supervisor: Supervisor) -> None:
+    """A full disk, say: the others are kept alive, and it is started when there is room."""
+    blocked = tmp_path / "blocked.log"
+    blocked.mkdir()
+    process = supervisor.add(Spec("blocked", SLEEP, os.environ))
+    other = supervisor.add(Spec("other", SLEEP, os.environ))
+    until(supervisor, lambda: process.failures and other.state is ServiceState.OK)
+    blocked.rmdir()
+    until(supervisor, lambda: process.state is ServiceState.OK)
+
+
 def test_what_never_starts_is_reported_with_the_end_of_its_log(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,10 +159,12 @@ class Fleet:
         self.given = given
         self.reporter = reporter
         self.started_at = utc_now()
-        self.supervisor = Supervisor(folder.logs, self._write)
+        self.supervisor = Supervisor(folder.logs, self._rewrite)
         self.error: Exception | None = None
         self._known = False
         """Whether all settings are known, so that `fleet.json` may be written."""
+        self._stale = False
+        """Whether `fleet.json` could not be written when something last changed."""
         self._writing = threading.Lock()
         settings = plan.settings
         extra = {"METAMON_API_PORT": str(settings["api_port"]), "METAMON_FLOWER_PORT": str(settings["flower_port"])}
@@ -188,6 +190,21 @@ class Fleet:
             self.plan.ports.release()
         if self.error is not None:
             raise self.error
+
+    def _rewrite(self) -> None:
+        """Write what has changed. A disk that is full by now makes the status stale, and must not stop the fleet."""
+        try:
+            self._write()
+        except OSError as error:
+            if not self._stale:
+                self.reporter.problem(
+                    f"{self.folder.file} cannot be written ({error.strerror}): `metamon status` tells what was; "
+                    "free some room on its disk"
+                )
+            self._stale = True
+            self.supervisor.note()  # tried again in the next round
+        else:
+            self._stale = False
 
     def _write(self) -> None:
         with self._writing:

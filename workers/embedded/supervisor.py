@@ -136,6 +136,10 @@ class Supervisor:
         self.processes.append(process)
         return process
 
+    def note(self) -> None:
+        """Have `changed` called in the loop's next round."""
+        self._dirty.set()
+
     def run(self, stop: threading.Event) -> None:
         """Supervise until told to stop. Call it in the main thread."""
         while not stop.wait(POLL_S):
@@ -185,8 +189,8 @@ class Supervisor:
         process.since = datetime.now(UTC)
         process.started_at = now
         # Appending, so that cutting the file off at its cap takes effect under the writer.
-        with process.log.open("ab") as log:
-            try:
+        try:
+            with process.log.open("ab") as log:
                 process.popen = subprocess.Popen(
                     [
                         sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(spec.death_signal)),
@@ -195,10 +199,10 @@ class Supervisor:
                     env=dict(spec.env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     start_new_session=True,  # the terminal's Ctrl-C reaches `up` alone, which stops all in order
                 )  # fmt: skip
-            except OSError as error:
-                log.write(f"cannot be started: {error}\n".encode())
-                self._failed(process, now)
-                return
+        except OSError as error:  # no such program, or a disk that is full: no reason to let the others go
+            _add_line(process.log, f"cannot be started: {error}")
+            self._failed(process, now)
+            return
         with contextlib.suppress(psutil.Error):
             process.created = psutil.Process(process.popen.pid).create_time()
         threading.Thread(target=self._watch, args=[process, process.popen], daemon=True).start()
@@ -223,14 +227,13 @@ class Supervisor:
         kill_group(process)
         if now - process.started_at >= HEALTHY_AFTER_S:
             process.failures = 0
-        with contextlib.suppress(OSError), process.log.open("ab") as log:
-            log.write(f"-- {process.spec.name} left with {process.exit_code}\n".encode())
+        _add_line(process.log, f"-- {process.spec.name} left with {process.exit_code}")
         self._failed(process, now)
 
     def _failed(self, process: Process, now: float) -> None:
         process.popen = None
         process.is_ready.clear()
-        process.next_start = now + min(BACKOFF_S * 2**process.failures, BACKOFF_CAP_S)
+        process.next_start = now + min(BACKOFF_S * 2 ** min(process.failures, 16), BACKOFF_CAP_S)
         process.failures += 1
         process.restarts += 1
         process.state = ServiceState.RESTARTING
@@ -243,6 +246,11 @@ class Supervisor:
                 if process.log.stat().st_size > LOG_CAP_BYTES:
                     shutil.copyfile(process.log, process.log.with_suffix(".log.1"))
                     os.truncate(process.log, 0)
+
+
+def _add_line(path: Path, line: str) -> None:
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as log:
+        log.write(f"{line}\n".encode())
 
 
 def kill_group(process: Process) -> None:
