@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 
@@ -20,7 +21,7 @@ from api import pages
 from api.conditional import ConditionalAnswers
 from api.schema import describe
 from api.stream import Hub
-from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError
+from core.errors import ForbiddenTransitionError, MetamonError, NotFoundError, UnavailableError
 from core.logging import configure_logging
 from core.settings import settings
 from db.session import engine
@@ -59,6 +60,7 @@ def create_app(sessions: sessionmaker[Session] | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid_problem)
     app.add_exception_handler(MetamonError, _metamon_problem)
     app.add_exception_handler(DBAPIError, _database_problem)
+    app.add_exception_handler(PoolTimeoutError, _database_busy)
     return app
 
 
@@ -125,6 +127,8 @@ async def _metamon_problem(_: Request, error: Exception) -> JSONResponse:
         status = 404
     elif isinstance(error, ForbiddenTransitionError | ChangedProposalError):
         status = 409
+    elif isinstance(error, UnavailableError):
+        status = 503
     if isinstance(error, ReviewConflictError):
         at = error.reviewed_at.isoformat() if error.reviewed_at else None
         return problem(409, str(error), decided_by=error.reviewed_by, decided_at=at, decision=error.decision)
@@ -137,7 +141,16 @@ async def _database_problem(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DataError):
         return problem(422, "a value is too large, or holds a character that no text may hold")
     if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError"):
-        response = problem(503, "the database is away; try again in a moment")
-        response.headers["Retry-After"] = "2"
-        return response
+        return _again("the database is away; try again in a moment")
     raise error
+
+
+async def _database_busy(_: Request, error: Exception) -> JSONResponse:
+    # All connections of this process were taken for as long as one waits for them.
+    return _again("the database is busy; try again in a moment")
+
+
+def _again(title: str) -> JSONResponse:
+    response = problem(503, title)
+    response.headers["Retry-After"] = "2"
+    return response

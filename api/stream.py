@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from core.clock import utc_now
@@ -115,7 +116,7 @@ class Hub:
                     await self._catch_up(sessions)
                     self._listening.set()
                     await self._hear(connection, sessions)
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, SQLAlchemyError, OSError) as error:
                 log.warning("events.database_away", error=type(error).__name__)
                 self._listening.clear()
                 await asyncio.sleep(RETRY_S)

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from celery import Task
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from core.clock import utc_now
@@ -82,7 +83,7 @@ Handler = Callable[[RunningJob], None]
 
 def retry_delay(attempt: int) -> timedelta:
     """Return how long to wait after a failed attempt: 2 s · 2ⁿ, at most ten minutes."""
-    return min(RETRY_BASE * int(2 ** (attempt - 1)), RETRY_CAP)
+    return min(RETRY_BASE * 2 ** min(attempt - 1, 16), RETRY_CAP)
 
 
 def run(
@@ -93,7 +94,7 @@ def run(
     try:
         with sessions() as session, session.begin():
             taken = jobs.claim(session, job_id, owner=owner, now=now, lease=lease)
-    except DBAPIError as error:
+    except (DBAPIError, PoolTimeoutError) as error:
         # Locked by another delivery, or Postgres is away. The row stays as it is and the relay sends it again.
         log.warning("job.not_claimed", job_id=job_id, error=type(error).__name__)
         return
@@ -130,7 +131,7 @@ def _record_failure(taken: Claim, error: Exception, sessions: Sessions) -> None:
             jobs.fail(
                 session, taken, message, now=now, retry_at=None if permanent else now + retry_delay(taken.attempt)
             )
-    except DBAPIError:
+    except (DBAPIError, PoolTimeoutError):
         log.warning("job.failure_not_recorded")  # the lease runs out and the relay takes it from there
 
 
@@ -145,7 +146,7 @@ def heartbeats(taken: Claim, sessions: Sessions, lease: timedelta) -> Iterator[N
                 with sessions() as session, session.begin():
                     if not jobs.heartbeat(session, taken, lease_until=utc_now() + lease):
                         return
-            except DBAPIError:
+            except (DBAPIError, PoolTimeoutError):
                 continue  # Postgres is away: the lease may run out, and the fence holds
 
     thread = threading.Thread(target=beat, name=f"lease-{taken.id}", daemon=True)

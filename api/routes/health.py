@@ -15,12 +15,12 @@ router = APIRouter()
 @router.get("/health")
 def health(sessions: Db, response: Response) -> dict[str, str]:
     """Answer 200 where the API and its database are well, 503 where the database is away. Open: says nothing else."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with sessions() as session:
             session.execute(text("SELECT 1"))
-    except DBAPIError:
+    except SQLAlchemyError:
         response.status_code = 503
         return {"status": "database away"}
     return {"status": "ok"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from core.errors import ForbiddenTransitionError, PermanentError
 from core.states import JobState
 from db.models.jobs import Job
 from db.repositories import jobs
-from workers.runner import RunningJob, run
+from workers.runner import RETRY_CAP, RunningJob, retry_delay, run
 
 LEASE = timedelta(seconds=30)
 
@@ -143,6 +144,33 @@ def test_a_finished_job_cannot_be_cancelled(sessions: sessionmaker[Session]) -> 
     run(job_id, handler, owner="a", sessions=sessions)
     with sessions.begin() as session, pytest.raises(ForbiddenTransitionError, match="final state"):
         jobs.cancel(session, job_id, now=utc_now())
+
+
+def test_a_lease_is_kept_while_a_long_job_works(sessions: sessionmaker[Session]) -> None:
+    """Where the first lease would have ended, nobody takes the work away."""
+    job_id = add(sessions)
+    lease = timedelta(seconds=3)
+
+    def handler(job: RunningJob) -> None:
+        first = state_of(sessions, job_id).lease_until
+        assert first is not None
+        deadline = time.monotonic() + 30
+        while (state_of(sessions, job_id).lease_until or first) <= first and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with sessions.begin() as session:
+            assert jobs.release_expired(session, first + timedelta(milliseconds=1)) == 0
+        with job.finish():
+            pass
+
+    run(job_id, handler, owner="a", sessions=sessions, lease=lease, heartbeat=True)
+    assert state_of(sessions, job_id).state is JobState.DONE
+
+
+def test_the_last_of_fifty_attempts_waits_no_longer_than_the_cap() -> None:
+    """A mail is tried for hours: its fiftieth failure is recorded like its first."""
+    assert [retry_delay(attempt) for attempt in (1, 2, 50, 5000)] == [
+        timedelta(seconds=2), timedelta(seconds=4), RETRY_CAP, RETRY_CAP,
+    ]  # fmt: skip
 
 
 def test_waiting_is_no_attempt(sessions: sessionmaker[Session]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import re
 import threading
@@ -13,9 +15,14 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, insert, text
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, event, insert, text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
+import api.stream
+from api.app import create_app, engine_of
+from api.stream import Hub
 from core.clock import utc_now
 from core.settings import Settings
 from core.states import JobState, ProposalStatus, Scope
@@ -24,6 +31,7 @@ from db.models.apps import App
 from db.models.changes import Change
 from db.models.jobs import Job
 from db.repositories import changes, jobs
+from db.session import engine_url, make_engine, make_sessions
 from notifications.trial import preview_digest
 from tests.api_server import bearer, served_api
 from tests.monitoring_world import make_world, steady
@@ -264,6 +272,48 @@ def test_who_was_away_too_long_is_told_to_read_everything(http: httpx.Client, se
         stream.until(lambda s: s.events)
         assert stream.events[0][1] == "reset"
         stream.close()
+
+
+def test_the_stream_outlives_a_database_that_fails_while_it_is_tidied(
+    sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ticks that go on over a listener that is gone would look like peace."""
+    app_id = add_app(sessions)
+    add_proposal(sessions, app_id)
+    failed = threading.Event()
+
+    def prune(_: object) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise PoolTimeoutError("no connection was free")
+
+    monkeypatch.setattr(api.stream, "_prune", prune)
+
+    async def watch() -> list[str]:
+        hub = Hub(lambda: engine_of(sessions))
+        async with hub.watching() as watcher:
+            assert await asyncio.to_thread(failed.wait, 20)
+            await asyncio.to_thread(add_proposal, sessions, app_id)
+            told = (await watcher.take(20))[1]
+        await hub.close()
+        return [each.subject for each in told]
+
+    assert "proposal" in asyncio.run(watch())
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/v1/overview", "/ofrep/v1/evaluate/flags"])
+def test_a_database_that_is_away_or_busy_is_a_503(database_url: str, path: str) -> None:
+    """Whoever asks learns that it is worth asking again; nothing is answered as if it had been stored."""
+    away = make_engine("postgresql://nobody@127.0.0.1:1/nothing")
+    busy = create_engine(engine_url(database_url), pool_size=1, max_overflow=0, pool_timeout=0.05)
+    for engine in (away, busy):
+        client = TestClient(create_app(make_sessions(engine)), raise_server_exceptions=False)
+        with contextlib.ExitStack() as held:
+            if engine is busy:
+                held.enter_context(busy.connect())
+            method = client.post if path.startswith("/ofrep") else client.get
+            assert method(path, headers={"x-api-key": "mm_wrong"}).status_code == 503
+        engine.dispose()
 
 
 def test_one_connection_listens_for_all_and_ends_with_the_last(
