@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -25,14 +26,20 @@ def upgrade() -> None:
 
 
 @app.command()
-def sql() -> None:
-    """Print all migrations as SQL.
+def sql(
+    start: Annotated[
+        str | None, typer.Option("--from", help="The revision that the database has: SELECT * FROM alembic_version.")
+    ] = None,
+) -> None:
+    """Print the migrations as SQL, for those who apply them by psql: all, or what came after a revision.
 
-    Example: metamon db sql | psql "$METAMON_DATABASE_URL"
+    Example: metamon db sql | psql -v ON_ERROR_STOP=1 "$METAMON_DATABASE_URL"
+
+    Example: metamon db sql --from 20261126_screen | psql -v ON_ERROR_STOP=1 "$METAMON_DATABASE_URL"
     """
     from db.migrate import sql as script
 
-    sys.stdout.write(script())
+    sys.stdout.write(script(start))
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""The declarative base: naming convention, column types, and relationships that never load by surprise."""
+"""The declarative base: naming convention and column types.
+
+Models have no relationships: what is read stands in the query that reads it, and nothing loads by surprise.
+"""
 
 from __future__ import annotations
 

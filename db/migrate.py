@@ -6,7 +6,11 @@ import io
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine
+
+from core.errors import NotFoundError
 
 
 def _config(output: io.StringIO | None = None) -> Config:
@@ -33,8 +37,17 @@ def check(engine: Engine) -> None:
         command.check(config)
 
 
-def sql() -> str:
-    """Return all migrations as SQL for psql."""
+def sql(start: str | None = None) -> str:
+    """Return the migrations as SQL for psql: all, or those after a revision.
+
+    Raises:
+        NotFoundError: there is no such revision.
+    """
     buffer = io.StringIO()
-    command.upgrade(_config(buffer), "head", sql=True)
+    config = _config(buffer)
+    try:
+        command.upgrade(config, f"{start}:head" if start else "head", sql=True)
+    except CommandError:
+        known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+        raise NotFoundError(f"there is no revision {start!r}; there are, newest first: {', '.join(known)}") from None
     return buffer.getvalue()

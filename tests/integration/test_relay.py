@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 from redis import Redis
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.states import JobState
 from db.models.jobs import Job
 from db.repositories import jobs
-from workers.relay import BACKOFF, WINDOW, CeleryBroker, run_round
+from workers.relay import BACKOFF, WINDOW, CeleryBroker, lead, run_round
 
 QUEUE = ("research",)
 
@@ -134,6 +137,39 @@ def test_a_job_waits_for_its_time(sessions: sessionmaker[Session]) -> None:
     assert not take(sessions, job_id, now), "a message that comes too early finds nothing to do"
     run_round(sessions, broker, QUEUE, now + timedelta(minutes=10))
     assert broker.sent == [job_id]
+
+
+def test_of_two_relays_one_sends_and_the_other_takes_over(db_engine: Engine, sessions: sessionmaker[Session]) -> None:
+    """A second relay is for the day on which the first one's machine is gone; until then it sends nothing."""
+    relays = [(Lists(), threading.Event()) for _ in range(2)]
+    threads = [threading.Thread(target=lead, args=[db_engine, broker, QUEUE, stop]) for broker, stop in relays]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(1, 6):
+            with sessions.begin() as session:
+                jobs.enqueue(session, key=f"research:{number}", kind="research.investigate")
+            wait_for(lambda number=number: sum(len(broker.sent) for broker, _ in relays) >= number)  # type: ignore[misc]
+        (leader, stop), (other, _) = sorted(relays, key=lambda relay: -len(relay[0].sent))
+        assert (len(leader.sent), len(other.sent)) == (5, 0)
+        stop.set()
+        wait_for(lambda: not all(thread.is_alive() for thread in threads))
+        with sessions.begin() as session:
+            jobs.enqueue(session, key="research:last", kind="research.investigate")
+        wait_for(lambda: other.sent)
+    finally:
+        for _, stop in relays:
+            stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Look until something holds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_refusing_redis_leaves_the_job_for_the_next_round(

@@ -122,7 +122,11 @@ def smtp(folder: StateFolder, port: int, env: Mapping[str, str], host: str = "12
 
 
 def workers(folder: StateFolder, env: Mapping[str, str]) -> list[Spec]:
-    """Return one worker per queue, so that a long validation never sits on a sweep."""
+    """Return one worker per queue, so that a long validation never sits on a sweep.
+
+    Gossip and mingle would have workers talk to each other about what Postgres knows. `-O fair` gives a task to a child
+    that is free, not to the next in turn, where it would wait behind a long one.
+    """
     return [
         Spec(
             f"worker-{queue}",
