@@ -122,6 +122,21 @@ def reject(
         try_next(session, proposal, parent=parent)
 
 
+def withdraw(
+    session: Session, proposal: ImprovementProposal, *, by: str, reason: str, now: datetime, parent: Claim | None = None
+) -> None:
+    """Take an approval back because the change may not be rolled out any more; people hear of it, the next is tried.
+
+    Raises:
+        ForbiddenTransitionError: it is past the point where it could be.
+    """
+    proposal.status = PROPOSAL.check(proposal.status, ProposalStatus.REJECTED)
+    told = f"{proposal.reviewed_by} approved it, but it may not be rolled out any more: {reason}"
+    _decided(session, proposal, action="proposal.reject", by=by, reason=told[:2000], now=now)
+    jobs.announce(session, "proposal_blocked", proposal.id, parent)
+    try_next(session, proposal, parent=parent)
+
+
 def try_next(session: Session, proposal: ImprovementProposal, *, parent: Claim | None = None) -> None:
     """Enqueue the validation of the next proposal for the same cause, where the alert is not over.
 

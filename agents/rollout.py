@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from agents import review
 from agents.cadence import Cadence
-from agents.change import Change, check_allowed
+from agents.change import Change, RefusedChangeError, check_allowed
 from analysis.sequential import VERSION, RolloutGuard
 from core.errors import MetamonError, PermanentError
 from core.states import PROPOSAL, ROLLOUT, ProposalStatus, RolloutState
@@ -29,19 +29,16 @@ class UnapprovedChangeError(PermanentError):
     """The proposal's change is not the one that was approved."""
 
 
+class KeyTakenError(MetamonError):
+    """A live rollout of the app changes the same key: two at once would explain each other's effects away."""
+
+    def __init__(self, key: str, rollout_id: int) -> None:
+        super().__init__(f"rollout {rollout_id} changes {key!r} at the moment: wait until it is over")
+        self.rollout_id = rollout_id
+
+
 class NoFurtherStageError(MetamonError):
     """The rollout cannot be promoted from where it is."""
-
-
-def blocked_by(session: Session, proposal_id: int) -> int | None:
-    """Return the live rollout of the same app that changes the same key, or None.
-
-    Two at once would explain each other's effects away.
-    """
-    proposal = rollouts.lock_proposal(session, proposal_id)
-    if rollouts.of_proposal(session, proposal_id) is not None:
-        return None
-    return rollouts.live_with_key(session, proposal.app_id, str(proposal.change.get("key", "")))
 
 
 def start(session: Session, proposal_id: int, *, now: datetime, parent: Claim | None = None) -> int | None:
@@ -49,11 +46,12 @@ def start(session: Session, proposal_id: int, *, now: datetime, parent: Claim | 
 
     Returns:
         The rollout's id, or None where there is nothing to roll out: the proposal is no longer approved, or the app
-        has moved on from what the change starts from (the proposal is superseded then).
+        no longer allows the change (it is rejected then, and the next one tried), or has moved on from what the change
+        starts from (it is superseded then).
 
     Raises:
+        KeyTakenError: it has to wait for another rollout; nothing was written.
         UnapprovedChangeError: the change is another than the one that was approved.
-        RefusedChangeError: the app no longer allows it.
     """
     proposal = rollouts.lock_proposal(session, proposal_id)
     existing = rollouts.of_proposal(session, proposal_id)
@@ -70,7 +68,15 @@ def start(session: Session, proposal_id: int, *, now: datetime, parent: Claim | 
         raise UnapprovedChangeError(
             f"proposal {proposal_id} was approved with another change than it has now: validate and approve it again"
         )
-    check_allowed(change, app.allowed)
+    try:
+        check_allowed(change, app.allowed)
+    except RefusedChangeError as refusal:
+        review.withdraw(session, proposal, by="policy:allowed-keys", reason=str(refusal), now=now, parent=parent)
+        return None
+    # Under the app's lock: whoever asks before it may be overtaken by the start of another proposal for the key.
+    taken = rollouts.live_with_key(session, app.id, change.key)
+    if taken is not None:
+        raise KeyTakenError(change.key, taken)
     present = app.config.get(change.key)
     if present == change.to or (change.from_ is not None and present != change.from_):
         why = f"{change.key} is {present!r} by now, the change goes from {change.from_!r} to {change.to!r}"

@@ -90,6 +90,7 @@ def proposal_view(session: Session, row: ImprovementProposal) -> ProposalView:
             if entry.get("kind") == "bad" and entry.get("url")
         ),
         checked=_checked(validation_view(session, row.id)),
+        decision=row.review_reason or "",
     )
 
 

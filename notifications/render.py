@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
-from core.states import Severity
+from core.states import ProposalStatus, Severity
 from notifications import chart, phrases, scale, verdict, wording
 from notifications.typeset import EmptyPrintError, subject_of, typeset
 from notifications.views import (
@@ -130,8 +130,19 @@ def approval(view: EventView) -> Rendered:
 
 
 def blocked(view: EventView) -> Rendered:
-    """Return the mail that says validation stopped a proposal."""
+    """Return the mail that says validation stopped a proposal, or that an approved one may not be rolled out."""
     proposal = _proposal(view)
+    if proposal.status == ProposalStatus.REJECTED:
+        return _about_proposal(
+            view,
+            subject=f"not rolled out: {proposal.title}",
+            occasion="proposal blocked",
+            heading=f"Not rolled out: {proposal.title}",
+            lead=f"{proposal.decision}. It has not reached a single user.",
+            tone="warn",
+            action=("See the proposal", f"proposals/{proposal.id}"),
+            command=f"metamon proposals show {proposal.id}",
+        )
     return _about_proposal(
         view,
         subject=f"blocked by validation: {proposal.title}",

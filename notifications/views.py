@@ -97,6 +97,8 @@ class ProposalView:
     """Addresses of failing runs; the first few."""
     checked: str = ""
     """What validation said, in a few words: `100 cases, no regression`."""
+    decision: str = ""
+    """Why it was decided as it was: by a person, a policy or validation."""
 
 
 @dataclass(frozen=True)

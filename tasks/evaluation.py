@@ -30,11 +30,13 @@ def daily(job: RunningJob) -> None:
 def measure_impact(job: RunningJob) -> None:
     """Measure what a rollout was worth and end its hold-back, or look again later."""
     rollout_id = int(job.args["rollout_id"])
+    pace = cadence(demo=settings().demo)
     with job.sessions() as session:
-        measured = impact.measure(session, rollout_id, now=job.now, cadence=cadence(demo=settings().demo))
+        measured = impact.measure(session, rollout_id, now=job.now, cadence=pace)
     if isinstance(measured, datetime):
         job.postpone(measured)
         return
     with job.finish() as session:
-        if measured is not None:
-            impact.settle(session, measured, now=job.now, parent=job.claim)
+        if measured is not None and not impact.settle(session, measured, now=job.now, parent=job.claim):
+            # Paused, taken back or completed while we measured. Whether anything is left to do, the next look says.
+            job.postpone(job.now + pace.retry, session)

@@ -18,14 +18,12 @@ log = structlog.get_logger(__name__)
 def start(job: RunningJob) -> None:
     """Start an approved proposal's rollout, or wait for the live one that changes the same key."""
     proposal_id = int(job.args["proposal_id"])
-    with job.sessions() as session:
-        blocker = rolling.blocked_by(session, proposal_id)
-    if blocker is not None:
-        log.info("rollout.waits", proposal_id=proposal_id, rollout_id=blocker)
-        job.postpone(job.now + cadence(demo=settings().demo).retry)
-        return
     with job.finish() as session:
-        rolling.start(session, proposal_id, now=job.now, parent=job.claim)
+        try:
+            rolling.start(session, proposal_id, now=job.now, parent=job.claim)
+        except rolling.KeyTakenError as taken:
+            log.info("rollout.waits", proposal_id=proposal_id, rollout_id=taken.rollout_id)
+            job.postpone(job.now + cadence(demo=settings().demo).retry, session)
 
 
 @fleet_task("rollout.guard")
@@ -43,7 +41,7 @@ def guard(job: RunningJob) -> None:
             )
 
 
-@fleet_task("rollout.advance")
+@fleet_task("rollout.advance", long=True)
 def advance(job: RunningJob) -> None:
     """Look at one rollout and do what follows. Delivered twice, the second finds its runs taken in already."""
     pace = cadence(demo=settings().demo)

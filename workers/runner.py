@@ -71,10 +71,17 @@ class RunningJob:
         """Enqueue the next step in the transaction that `finish` opened."""
         return jobs.enqueue(session, key=key, kind=kind, args=args, run_at=run_at, parent=self.claim)
 
-    def postpone(self, run_at: datetime) -> None:
-        """Look at this job again later; waiting is no attempt."""
-        with self.sessions() as session, session.begin():
+    def postpone(self, run_at: datetime, session: Session | None = None) -> None:
+        """Look at this job again later; waiting is no attempt.
+
+        Args:
+            session: the transaction that `finish` opened, where it showed only there that the job must wait.
+        """
+        if session is not None:
             jobs.postpone(jobs.hold(session, self.claim), run_at)
+            return
+        with self.sessions() as own, own.begin():
+            jobs.postpone(jobs.hold(own, self.claim), run_at)
         self.finished = True
 
 

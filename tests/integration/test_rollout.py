@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import re
+import threading
+import time
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from agents import guarding, impact, rollout
@@ -25,8 +29,9 @@ from db.models.metrics import MetricBucket
 from db.models.proposals import ImprovementProposal
 from db.models.rollouts import Rollout, RolloutEvent
 from db.queries.rollouts import list_rollouts, show_rollout
-from db.repositories import jobs
+from db.repositories import jobs, proposals
 from tests.rollout_world import CHANGE, NOON, add_app, add_proposal, serve
+from workers import runner
 from workers.runner import run
 
 LEASE = timedelta(seconds=30)
@@ -48,6 +53,19 @@ def look(sessions: sessionmaker[Session], rollout_id: int, now: datetime) -> str
         return "nothing"
     with sessions.begin() as session:
         return guarding.settle(session, judged, now=now, cadence=DEMO)
+
+
+def add_alert(sessions: sessionmaker[Session], app_id: int) -> int:
+    """Add an alert that fires."""
+    with sessions.begin() as session:
+        alert = MonitoringAlert(
+            app_id=app_id, fingerprint="errors", kind=AlertKind.ERROR_SPIKE, severity=Severity.CRITICAL,
+            state=AlertState.FIRING, metric="error_rate", title="errors", window_start=NOON, window_end=NOON,
+            opened_at=NOON,
+        )  # fmt: skip
+        session.add(alert)
+        session.flush()
+        return alert.id
 
 
 def row(sessions: sessionmaker[Session], rollout_id: int) -> Rollout:
@@ -93,14 +111,40 @@ def test_a_proposal_that_is_not_approved_starts_nothing(sessions: sessionmaker[S
         assert rollout.start(session, proposal_id, now=NOON) is None
 
 
-def test_a_change_that_the_app_no_longer_allows_is_refused(sessions: sessionmaker[Session]) -> None:
-    """What is allowed counts when it happens, not when it was proposed."""
+def test_a_change_that_the_app_no_longer_allows_ends_rejected_and_the_next_is_tried(
+    sessions: sessionmaker[Session],
+) -> None:
+    """What is allowed counts when it happens: an approval that is void blocks no other cure, and people hear of it."""
+    from tasks.rollout import start
+
     app_id = add_app(sessions)
-    proposal_id = add_proposal(sessions, app_id)
+    alert_id = add_alert(sessions, app_id)
+    proposal_id = add_proposal(sessions, app_id, alert_id=alert_id)
+    other = CHANGE.model_copy(update={"to": "v14"})
+    following = add_proposal(sessions, app_id, other, alert_id=alert_id, rank=2, status=ProposalStatus.PROPOSED)
     with sessions.begin() as session:
         session.get_one(App, app_id).allowed = {}
-    with sessions.begin() as session, pytest.raises(PermanentError, match="not a key that proposals may change"):
-        rollout.start(session, proposal_id, now=NOON)
+        job_id = jobs.enqueue(session, key="rollout:1", kind="rollout.start", args={"proposal_id": proposal_id})
+    assert job_id is not None
+    for owner in ("a", "b"):
+        run(job_id, start.handler, owner=owner, sessions=sessions)
+    with sessions() as session:
+        ended = session.get_one(ImprovementProposal, proposal_id)
+        assert session.get_one(Job, job_id).state is JobState.DONE
+        caused = session.execute(select(Job.kind, Job.args).where(Job.parent_id == job_id).order_by(Job.id)).all()
+        twin = proposals.open_twin(
+            session, app_id=app_id, alert_id=-1, keys=["prompt.a"], conditions=[{"region": "emea"}]
+        )
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert (ended.status, ended.reviewed_by) == (ProposalStatus.REJECTED, "policy:allowed-keys")
+    assert ended.review_reason is not None
+    assert ended.review_reason.startswith("cli:ann approved it, but it may not be rolled out any more: 'prompt.a'")
+    assert [tuple(row) for row in caused] == [
+        ("notifications.announce", {"event": "proposal_blocked", "subject_id": proposal_id}),
+        ("validation.start", {"proposal_id": following}),
+    ]
+    assert twin is None
+    assert actions == ["proposal.reject"]
 
 
 @pytest.mark.parametrize("present", ["v13", "v11"])
@@ -130,6 +174,42 @@ def test_a_second_rollout_of_the_same_key_waits(sessions: sessionmaker[Session])
         waiting = session.get_one(Job, job_id)
     assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
     assert status(sessions, second) is ProposalStatus.APPROVED
+
+
+def test_two_workers_start_no_two_rollouts_of_one_key(sessions: sessionmaker[Session]) -> None:
+    """Both are on their way in at once: the one that gets the app's lock second sees what the first has started."""
+    app_id = add_app(sessions)
+    first, second = add_proposal(sessions, app_id), add_proposal(sessions, app_id)
+    outcome: list[Exception | int | None] = []
+
+    def start_second() -> None:
+        try:
+            with sessions.begin() as session:
+                outcome.append(rollout.start(session, second, now=NOON))
+        except rollout.KeyTakenError as taken:
+            outcome.append(taken)
+
+    other = threading.Thread(target=start_second)
+    with sessions.begin() as session:
+        started = rollout.start(session, first, now=NOON)
+        other.start()
+        with sessions() as watch:
+            wait_for_lock(watch)
+    other.join(timeout=30)
+    [taken] = outcome
+    assert isinstance(taken, rollout.KeyTakenError), taken
+    assert taken.rollout_id == started
+    assert status(sessions, second) is ProposalStatus.APPROVED
+
+
+def wait_for_lock(session: Session) -> None:
+    """Wait until somebody waits for a lock in this database."""
+    deadline = time.monotonic() + 20
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not session.scalar(text(waiting)):
+        assert time.monotonic() < deadline, "nobody waits for a lock"
+        time.sleep(0.01)
+        session.rollback()
 
 
 def test_the_guard_looks_at_every_live_rollout_once_a_tick(sessions: sessionmaker[Session]) -> None:
@@ -283,15 +363,7 @@ def test_another_fault_stalls_no_rollout_once_it_is_explained(
     """Requests that another open alert's cause covers are no evidence for or against this change's promotion."""
     app_id = add_app(sessions)
     rollout_id = begin(sessions, add_proposal(sessions, app_id))
-    with sessions.begin() as session:
-        alert = MonitoringAlert(
-            app_id=app_id, fingerprint="errors", kind=AlertKind.ERROR_SPIKE, severity=Severity.CRITICAL,
-            state=AlertState.FIRING, metric="error_rate", title="errors", window_start=NOON, window_end=NOON,
-            opened_at=NOON,
-        )  # fmt: skip
-        session.add(alert)
-        session.flush()
-        alert_id = alert.id
+    alert_id = add_alert(sessions, app_id)
     if explained:
         other = add_proposal(sessions, app_id, alert_id=alert_id, status=ProposalStatus.PROPOSED)
         with sessions.begin() as session:
@@ -460,3 +532,65 @@ def test_the_tasks_take_a_rollout_from_look_to_impact(
     assert row(sessions, rollout_id).state is RolloutState.COMPLETED
     with sessions() as session:
         assert len(session.scalars(select(ImprovementImpact)).all()) == 1
+
+
+def test_a_hold_back_that_is_paused_while_it_is_measured_is_measured_later(
+    sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read is thrown away, the job stays: after the resumption, or a roll-back, the next look ends it."""
+    from tasks import evaluation as evaluation_tasks
+
+    monkeypatch.setattr(evaluation_tasks, "cadence", lambda *, demo: DEMO)
+    begun = utc_now() - timedelta(minutes=5)
+    measure = impact.measure
+
+    def measure_and_be_paused(session: Session, rollout_id: int, **how: Any) -> Any:
+        found = measure(session, rollout_id, **how)
+        with sessions.begin() as other:
+            rollout.pause(other, rollout_id, by="guard", reason="split", now=utc_now())
+        return found
+
+    def look_again(rollout_id: int, owner: str) -> JobState:
+        with sessions.begin() as session:
+            job = session.scalars(select(Job).where(Job.key == f"impact:{rollout_id}")).one()
+            job.run_at = begun
+        run(job.id, evaluation_tasks.measure_impact.handler, owner=owner, sessions=sessions)
+        with sessions() as session:
+            return session.get_one(Job, job.id).state
+
+    for name, resumed in (("resumed", True), ("taken-back", False)):
+        rollout_id = begin(sessions, add_proposal(sessions, add_app(sessions, name)), now=begun)
+        with sessions.begin() as session:
+            for _ in range(2):
+                rollout.promote(session, rollout_id, by="cli:ann", reason="now", now=begun, cadence=DEMO)
+        with monkeypatch.context() as patch:
+            patch.setattr(impact, "measure", measure_and_be_paused)
+            assert look_again(rollout_id, "a") is JobState.QUEUED
+        with sessions.begin() as session:
+            if resumed:
+                rollout.resume(session, rollout_id, by="cli:ann", reason="split is fine", now=utc_now())
+            else:
+                rollout.roll_back(session, rollout_id, by="cli:ann", reason="harm", now=utc_now())
+        for owner in ("b", "c"):
+            assert look_again(rollout_id, owner) is JobState.DONE
+        assert row(sessions, rollout_id).state is (RolloutState.COMPLETED if resumed else RolloutState.ROLLED_BACK)
+    with sessions() as session:
+        assert [written.rollout_id for written in session.scalars(select(ImprovementImpact))] == [rollout_id - 1]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "rollout.advance", "evaluation.daily", "evaluation.measure_impact", "monitoring.check_app", "monitoring.retain",
+        "research.investigate", "validation.screen", "validation.run_chunk", "notifications.deliver",
+    ],
+)  # fmt: skip
+def test_what_works_outside_its_transaction_keeps_its_lease(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute of reading or waiting without a sign of life, five times over, and the job is among the dead."""
+    queue, _, verb = kind.partition(".")
+    task = getattr(importlib.import_module(f"tasks.{queue}"), verb)
+    seen: list[bool] = []
+    monkeypatch.setattr(runner, "session_factory", lambda: None)
+    monkeypatch.setattr(runner, "run", lambda *_, heartbeat, **__: seen.append(heartbeat))
+    task(1)
+    assert seen == [True]

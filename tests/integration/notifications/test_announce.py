@@ -169,6 +169,18 @@ def test_what_became_of_a_proposal_is_told(
         assert "fact_accuracy fell by 8 points" in mail.html_body
 
 
+def test_an_approved_change_that_may_not_be_rolled_out_is_told_as_what_it_is(sessions: sessionmaker[Session]) -> None:
+    """Whoever approved it waits for it: validation found nothing, the app no longer allows it."""
+    why = "cli:ann approved it, but it may not be rolled out any more: 'prompt.a' is not a key"
+    with sessions.begin() as session:
+        proposal = add_proposal(session, add_app(session), status=ProposalStatus.REJECTED, review_reason=why)
+        proposal_id, title = proposal.id, proposal.title
+    mail = told(sessions, "proposal_blocked", proposal_id)[0]
+    assert (mail.kind, mail.subject) == ("blocked", f"[fa-ai] not rolled out: {title}")
+    assert why in " ".join(mail.text_body.split())
+    assert "Validation found" not in mail.text_body
+
+
 def test_what_does_not_exist_is_said(sessions: sessionmaker[Session]) -> None:
     """A wrong event or subject is dead at once: trying again cannot help."""
     with sessions.begin() as session:
