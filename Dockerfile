@@ -16,7 +16,8 @@ RUN METAMON_DASHBOARD=required uv sync --locked --no-dev --no-editable --python 
 
 FROM python:3.12-slim-bookworm
 RUN groupadd --gid 10001 metamon && useradd --uid 10001 --gid metamon --no-create-home --shell /usr/sbin/nologin metamon \
- && mkdir -p /var/lib/metamon /run/metamon && chown metamon:metamon /var/lib/metamon /run/metamon && chmod 700 /run/metamon
+ && mkdir -p /var/lib/metamon /run/metamon /run/grafana \
+ && chown metamon:metamon /var/lib/metamon /run/metamon /run/grafana && chmod 700 /run/metamon
 COPY --from=build /opt/metamon /opt/metamon
 ENV PATH=/opt/metamon/bin:$PATH PYTHONUNBUFFERED=1 \
     METAMON_STATE=/var/lib/metamon METAMON_API_HOST=0.0.0.0 METAMON_FLOWER_HOST=0.0.0.0

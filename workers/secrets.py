@@ -1,4 +1,4 @@
-"""`python -m workers.secrets FOLDER`: make a compose stack's passwords once, in a volume of its own.
+"""`python -m workers.secrets FOLDER [GRAFANA]`: make a compose stack's passwords once, in volumes of their own.
 
 Nothing has a default password, and nobody has to think one up. The files are named after the settings they are, so
 that `core.settings` reads them as it reads Docker's own secrets. A second run leaves everything as it is.
@@ -23,8 +23,13 @@ maxmemory-policy noeviction
 """
 
 
-def make(folder: Path) -> list[str]:
-    """Write what is missing and return its names."""
+def make(folder: Path, grafana: Path | None = None) -> list[str]:
+    """Write what is missing and return its names.
+
+    Args:
+        folder: of the fleet, its Postgres and its Redis, whose containers begin as root.
+        grafana: of Grafana alone, which begins as a user of its own and must be able to read it.
+    """
     postgres = _keep(folder / "postgres_password", secrets.token_urlsafe(24))
     redis = _keep(folder / "redis_password", secrets.token_urlsafe(24))
     wanted = {
@@ -36,14 +41,17 @@ def make(folder: Path) -> list[str]:
     made = [name for name in wanted if not (folder / name).exists()]
     for name, content in wanted.items():
         _keep(folder / name, content)
+    if grafana is not None and not (password := grafana / "admin_password").exists():
+        made.append(password.name)
+        _keep(password, secrets.token_urlsafe(18), mode=0o644)
     return made
 
 
-def _keep(path: Path, content: str) -> str:
+def _keep(path: Path, content: str, mode: int = 0o600) -> str:
     """Return what the file holds, writing it first where it is missing: whole or not at all."""
     if not path.exists():
         temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w") as file:
             file.write(content)
         temporary.rename(path)
@@ -51,5 +59,5 @@ def _keep(path: Path, content: str) -> str:
 
 
 if __name__ == "__main__":
-    made = make(Path(sys.argv[1]))
+    made = make(*map(Path, sys.argv[1:]))
     sys.stdout.write(f"made: {', '.join(made)}\n" if made else "all secrets were there\n")

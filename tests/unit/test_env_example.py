@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from core.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
+COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 
 
 def variables() -> dict[str, str]:
@@ -32,6 +33,13 @@ def expected() -> dict[str, str]:
 def test_the_example_documents_every_setting_and_its_default() -> None:
     """A setting that is added, renamed or gets another default must be told to the users."""
     assert variables() == expected()
+
+
+def test_compose_passes_every_setting_on() -> None:
+    """What the example explains must have an effect in a container too; where a container keeps things is its own."""
+    composed = set(re.findall(r"^    ((?:METAMON|LANGSMITH|OPENAI)_[A-Z_]+): \$\{\1:-", COMPOSE.read_text(), re.MULTILINE))
+    own = {"METAMON_STATE", "METAMON_API_HOST", "METAMON_API_PORT", "METAMON_FLOWER_HOST", "METAMON_FLOWER_PORT"}
+    assert composed == expected().keys() - own
 
 
 def test_the_example_changes_nothing_when_it_is_copied() -> None:
