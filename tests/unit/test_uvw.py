@@ -11,7 +11,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "uvw"
 TOOLS = ("sh", "dirname", "rm", "mv", "mkdir", "cat", "chmod")
 
-UV = '#!/bin/sh\necho "uv $* in $(pwd) by $METAMON_UVW"\n'
+UV = '#!/bin/sh\n[ "$1" != python ] || exit 2\necho "uv $* in $(pwd) by $METAMON_UVW"\n'
 PIP = """#!/bin/sh
 case "$*" in
 *--version*) exit {has_pip} ;;
@@ -62,6 +62,14 @@ def test_the_first_time_the_environment_is_made_with_its_bytecode(clone: Path) -
     (clone / ".venv").rmdir()
     first = run(clone, "run", "x").stdout.splitlines()
     assert [line.partition(" in ")[0] for line in first] == ["uv sync --locked --compile-bytecode", "uv run x"]
+
+
+def test_of_several_pythons_one_is_taken_that_has_a_redis(clone: Path) -> None:
+    """The newest may be the first on the PATH; PyPI has no Redis for it."""
+    (clone / ".venv").rmdir()
+    put(clone, "uv", UV.replace("exit 2", "{ echo '/opt/a python'; exit; }"))
+    made, _ = run(clone, "run", "x").stdout.splitlines()
+    assert made.startswith("uv sync --locked --compile-bytecode --python /opt/a python in ")
 
 
 def test_it_is_executable() -> None:
