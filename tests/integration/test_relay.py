@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from fakeredis import FakeRedis, FakeServer
 from redis import Redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,7 +17,7 @@ from core.clock import utc_now
 from core.states import JobState
 from db.models.jobs import Job
 from db.repositories import jobs
-from workers.relay import BACKOFF, WINDOW, CeleryBroker, lead, run_round
+from workers.relay import BACKOFF, WINDOW, CeleryBroker, Round, lead, run_round
 
 QUEUE = ("research",)
 
@@ -137,6 +138,20 @@ def test_a_job_waits_for_its_time(sessions: sessionmaker[Session]) -> None:
     assert not take(sessions, job_id, now), "a message that comes too early finds nothing to do"
     run_round(sessions, broker, QUEUE, now + timedelta(minutes=10))
     assert broker.sent == [job_id]
+
+
+def test_a_redis_that_is_away_marks_nothing(sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the queue's length cannot be read nothing counts as sent: it goes as soon as Redis is back."""
+    (job_id,) = add(sessions, 1)
+    server = FakeServer()
+    sent: list[list[int]] = []
+    monkeypatch.setattr("workers.app.app.send_task", lambda kind, *, args, **_: sent.append(args))
+    broker, now = CeleryBroker(FakeRedis(server=server)), utc_now()
+    server.connected = False
+    assert run_round(sessions, broker, QUEUE, now) == Round()
+    server.connected = True
+    assert run_round(sessions, broker, QUEUE, now).published == 1
+    assert sent == [[job_id]]
 
 
 def test_of_two_relays_one_sends_and_the_other_takes_over(db_engine: Engine, sessions: sessionmaker[Session]) -> None:
