@@ -90,7 +90,7 @@ Handler = Callable[[RunningJob], None]
 
 def retry_delay(attempt: int) -> timedelta:
     """Return how long to wait after a failed attempt: 2 s · 2ⁿ, at most ten minutes."""
-    return min(RETRY_BASE * 2 ** min(attempt - 1, 16), RETRY_CAP)
+    return min(RETRY_BASE * (1 << min(attempt - 1, 16)), RETRY_CAP)
 
 
 def run(

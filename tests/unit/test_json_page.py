@@ -53,8 +53,8 @@ HEAD = """# What `--json` prints
 One document on stdout; whatever is said to people goes to stderr. Lists are arrays; what happens in time comes newest
 first. Fields are added, and are neither renamed nor taken away within a major version. Times are ISO 8601 in UTC, money
 is in US dollars, percentages are numbers of percent. What is unknown is `null`. The HTTP API under `/api/v1` serves the
-same records (`/api/docs`). Exit codes: 0 done, 1 the answer is bad news (a regression, a fleet that is not well), 2 what
-was asked for cannot be, 4 what it needs is not there; [validations](validation.md) have more.
+same records (`/api/docs`). Exit codes: 0 done, 1 the answer is bad news (a regression, a fleet that is not well), 2
+what was asked for cannot be, 4 what it needs is not there; [validations](validation.md) have more.
 """
 
 
