@@ -68,6 +68,15 @@ def test_every_kind_that_code_enqueues_is_a_registered_task() -> None:
     assert kinds <= registered()
 
 
+def test_every_task_is_claimed_before_it_works() -> None:
+    """Delivered twice, late or after its end it must find nothing to do: that is the runner's, for all alike."""
+    from workers.app import app
+
+    ours = [app.tasks[name] for name in registered()]
+    assert len(ours) >= 15
+    assert [task.name for task in ours if not hasattr(task, "handler")] == []
+
+
 def test_every_queue_has_its_module() -> None:
     """One thin module per queue."""
     assert {path.stem for path in (ROOT / "tasks").glob("*.py")} - {"__init__"} == set(QUEUES)

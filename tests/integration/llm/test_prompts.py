@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+import core.settings
 from core.errors import NotFoundError
 from core.settings import Settings
 from llm.library import NAMES, find, hub, local, pull, push
@@ -184,3 +185,18 @@ def test_the_command_line_lists_shows_and_says_what_is_missing() -> None:
     pushed = runner.invoke(app, ["push"])
     assert pushed.exit_code == 2
     assert "LANGSMITH_API_KEY is not set" in pushed.stderr
+
+
+def test_the_command_line_pushes_and_pulls(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `push` uploads is what `pull` reads, with the commit that can be pinned."""
+    from cli.prompts import app
+
+    monkeypatch.setattr(core.settings, "settings", lambda: Settings(
+        langsmith_api_key=SecretStr("key"), langsmith_endpoint=server.url
+    ))  # fmt: skip
+    pushed = CliRunner().invoke(app, ["push"])
+    assert pushed.exit_code == 0, pushed.output
+    assert len(pushed.stdout.split()) == len(NAMES)
+    assert set(server.manifests) == set(NAMES)
+    pulled = json.loads(CliRunner().invoke(app, ["pull", NAMES[3], "--json"]).stdout)
+    assert pulled == [{"name": NAMES[3], "source": "hub:aaaaaaaaaaaa", "text": local(NAMES[3]).text}]

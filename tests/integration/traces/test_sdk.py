@@ -130,7 +130,7 @@ def test_feedback_is_scored_on_its_trace(
 
 
 @pytest.mark.filterwarnings("ignore::langsmith.utils.LangSmithWarning", "ignore::DeprecationWarning")
-def test_what_was_sent_is_read_back_through_v1_and_v2(client: Client, sessions: sessionmaker[Session]) -> None:
+def test_what_was_sent_is_read_back_through_v1_and_v2(client: Client, http: httpx.Client) -> None:
     """`read_run`, `list_runs`, feedback calls and `client.runs.query` see what the cloud would show."""
     with tracing_context(enabled=True, client=client, project_name="fa-ai"):
         ids = []
@@ -161,6 +161,11 @@ def test_what_was_sent_is_read_back_through_v1_and_v2(client: Client, sessions: 
     items = asyncio.run(v2())
     assert [(item.name, item.status) for item in items] == [("q2", "ERROR"), ("q1", "SUCCESS"), ("q0", "SUCCESS")]
     assert items[0].inputs == {"n": 2}
+
+    one = http.get(f"/api/v2/runs/{ids[1]}", params={"selects": ["NAME", "OUTPUTS"]}).json()
+    assert (one["name"], one["outputs"]) == ("q1", {"n": 1})
+    assert http.get(f"/api/v2/runs/{ids[1]}/url").json()["url"].endswith(f"/api/v1/runs/{ids[1]}")
+    assert http.get(f"/api/v2/runs/{uuid.uuid4()}").status_code == 404
 
     made = client.create_feedback(ids[0], "fact_accuracy", score=0.5, value={"label": "so so"})
     client.update_feedback(made.id, score=None, comment="wrong judge")
