@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+CLOCK_SLACK = timedelta(minutes=2)
+"""How far the clocks of two hosts may be apart. What claims to have happened later than that from now has not."""
+
 
 def utc_now() -> datetime:
     """Return the present moment, timezone-aware, in UTC."""

@@ -66,7 +66,7 @@ def check(sessions: Sessions, *, now: Callable[[], datetime], settings: Settings
 
 
 def _tell(session: Session, *, now: datetime, settings: Settings, since: datetime) -> list[int]:
-    last = last_done(session, "monitoring.sweep")
+    last = last_done(session, "monitoring.sweep", now=now)
     if now - max(last or since, since) <= limit(settings):
         return []
     made: list[int] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy.orm import Session
 
 from agents.alert_groups import Valve
@@ -18,7 +19,7 @@ from agents.monitoring.memory import recall
 from agents.monitoring.metrics import LATENCY_P95, SLA_COMPLIANCE, VOLUME
 from analysis.judgement import LEVEL_RATIO, WINDOWS, Judgement
 from analysis.rates import worst_stretch
-from core.clock import floor_time
+from core.clock import CLOCK_SLACK, floor_time
 from db.models.apps import App, Project, Watermark
 from db.repositories import alerts, buckets, roots
 from db.repositories.buckets import HOUR
@@ -38,6 +39,8 @@ SLOTS_PER_BUCKET = 10
 """How finely the onset is looked for."""
 
 EVIDENCE_RUNS = 10
+
+log = structlog.get_logger(__name__)
 
 RunUrl = Callable[[UUID, UUID], str]
 
@@ -109,9 +112,16 @@ def check_app(
     if project is None:
         return Checked(refused=f"{app.project!r} has no traces yet, or is never monitored")
     last_check = mark.at if mark.state else None
-    if last_check is not None and at < last_check:
+    rolled_up = last_check
+    if last_check is not None and last_check > now + CLOCK_SLACK:
+        # A check on a host whose clock was ahead. When the last honest one was nobody knows: the present is judged, as
+        # if we had watched until now, and what that host left half rolled up is rolled up again.
+        log.warning("monitoring.clock_was_ahead", app_id=app_id, last_check=last_check.isoformat())
+        rolled_up, last_check = now - LOOK_BACK, now
+        mark.at, mark.state = now, {"up_since": now.isoformat()}
+    elif last_check is not None and at < last_check:
         return Checked(refused="a later check was made already")
-    checked = Checked(restated=restate(session, app, project, last_check=last_check, now=now, cadence=cadence))
+    checked = Checked(restated=restate(session, app, project, last_check=rolled_up, now=now, cadence=cadence))
     _look(session, app, project, mark=mark, last_check=last_check, now=now, cadence=cadence, run_url=run_url,
           parent=parent, checked=checked)  # fmt: skip
     return checked

@@ -73,11 +73,11 @@ def recall(session: Session, app_id: int, *, first_end: datetime, width: timedel
 
     rates, series = None, None
     try:
-        rates = _rates(rows.get(RATES_NAME), width)
+        rates = _rates(rows.get(RATES_NAME), width, now)
     except DetectorStateError as error:
         since[RATES_NAME], notes[RATES_NAME] = now, str(error)
     try:
-        series = _series(rows.get(SERIES_NAME), width)
+        series = _series(rows.get(SERIES_NAME), width, now)
     except DetectorStateError as error:
         since[SERIES_NAME], notes[SERIES_NAME] = now, str(error)
     if rates is None:
@@ -91,9 +91,10 @@ def recall(session: Session, app_id: int, *, first_end: datetime, width: timedel
     return Memory(rates, series, since, notes, was)
 
 
-def _rates(row: DetectorState | None, width: timedelta) -> RateWatch | None:
+def _rates(row: DetectorState | None, width: timedelta, now: datetime) -> RateWatch | None:
     if row is None:
         return None
+    _settled_in_the_past(row, now)
     if row.step_s != width.total_seconds():
         raise DetectorStateError(f"buckets of {row.step_s} s taught it; they are {width.total_seconds():.0f} s now")
     if not row.metrics:
@@ -105,9 +106,16 @@ def _rates(row: DetectorState | None, width: timedelta) -> RateWatch | None:
     return RateWatch(width, row.settled_until, columns)
 
 
-def _series(row: DetectorState | None, width: timedelta) -> SeriesWatch | None:
+def _settled_in_the_past(row: DetectorState, now: datetime) -> None:
+    """Refuse what was learnt when a clock was ahead: hours without a run, and nothing more until they have come."""
+    if row.settled_until > now:
+        raise DetectorStateError(f"a clock that was ahead taught it until {row.settled_until:%Y-%m-%d %H:%M} UTC")
+
+
+def _series(row: DetectorState | None, width: timedelta, now: datetime) -> SeriesWatch | None:
     if row is None:
         return None
+    _settled_in_the_past(row, now)
     if row.metrics != list(SERIES) or row.step_s != step_of(width).total_seconds():
         raise DetectorStateError("it was taught other series, or in other steps")
     return SeriesWatch(width, row.settled_until, SeriesDetector.from_state(row.state))

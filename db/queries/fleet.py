@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from core.clock import CLOCK_SLACK
 from core.states import JobState
 from db.models.jobs import Job
 
@@ -65,6 +66,10 @@ def queues(session: Session, names: Iterable[str], *, now: datetime) -> list[Que
     return records
 
 
-def last_done(session: Session, kind: str) -> datetime | None:
-    """Return when a job of this kind was last done."""
-    return session.scalar(select(func.max(Job.finished_at)).where(Job.kind == kind, Job.state == JobState.DONE))
+def last_done(session: Session, kind: str, *, now: datetime) -> datetime | None:
+    """Return when a job of this kind was last done. One by a clock that was ahead is no sign of life to come."""
+    return session.scalar(
+        select(func.max(Job.finished_at)).where(
+            Job.kind == kind, Job.state == JobState.DONE, Job.finished_at <= now + CLOCK_SLACK
+        )
+    )

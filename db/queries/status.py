@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.clock import CLOCK_SLACK
 from core.settings import REFUSED_PROJECTS
 from core.states import LIVE_ROLLOUTS, OPEN_ALERTS, JobState
 from db.models.alerts import MonitoringAlert
@@ -137,9 +138,9 @@ def app_statuses(session: Session, *, now: datetime) -> list[AppStatus]:
         .outerjoin(alerts, alerts.c.app_id == App.id)
         .order_by(App.name)
     ).all()
-    sweeps = _sweeps(session, since=now - RECENT)
+    sweeps = _sweeps(session, since=now - RECENT, now=now)
     if any(enabled and app_id not in sweeps for app_id, _, enabled, _ in rows):
-        sweeps = _sweeps(session, since=None)
+        sweeps = _sweeps(session, since=None, now=now)
     unjudged: dict[int, int] = dict(
         session.execute(
             select(Watermark.app_id, Watermark.state["unjudged"].as_integer()).where(
@@ -196,11 +197,11 @@ def _unmonitored(session: Session) -> dict[int, str]:
     return found
 
 
-def _sweeps(session: Session, *, since: datetime | None) -> dict[int, datetime]:
+def _sweeps(session: Session, *, since: datetime | None, now: datetime) -> dict[int, datetime]:
     """Return by app when it was last checked; with a moment, an index's end is read instead of the whole table."""
     app_id = Job.args["app_id"].as_integer()
     statement = select(app_id, func.max(Job.finished_at)).where(
-        Job.kind == "monitoring.check_app", Job.state == JobState.DONE, Job.finished_at.is_not(None)
+        Job.kind == "monitoring.check_app", Job.state == JobState.DONE, Job.finished_at <= now + CLOCK_SLACK
     )
     if since is not None:
         statement = statement.where(Job.finished_at > since)

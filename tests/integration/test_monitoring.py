@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from agents.monitoring.check import Cadence, Checked, check_app
 from analysis.histogram import LogHistogram
 from core.settings import OWN_PROJECT
-from core.states import AlertKind, AlertState, Severity
+from core.states import AlertKind, AlertState, JobState, Severity
 from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.apps import App, Project
 from db.models.jobs import Job
-from db.models.metrics import BucketChange, MetricBucket, MetricHour
+from db.models.metrics import BucketChange, DetectorState, MetricBucket, MetricHour
 from db.queries.status import app_statuses
 from db.repositories import alerts as alert_repository
 from tests.monitoring_world import Spec, World, make_world, steady
@@ -616,3 +616,40 @@ def test_a_clock_that_runs_backwards_judges_nothing_twice(sessions: sessionmaker
     world.add(live(NOW - timedelta(minutes=5), 300, per_second=2, errors=0.5))
     assert check(world, NOW - timedelta(minutes=1)).refused == "a later check was made already"
     assert alerts(world) == []
+
+
+def test_a_clock_that_was_ahead_once_blinds_nothing(sessions: sessionmaker[Session]) -> None:
+    """One check on a host six hours ahead: the next honest one judges, and an incident is found as ever."""
+    world = make_world(sessions)
+    world.add(healthy_past(NOW))
+    check(world, NOW)
+    check(world, NOW + timedelta(hours=6))
+    for sweep in range(1, 9):
+        at = NOW + timedelta(minutes=5 * sweep)
+        wrong = 0.4 if sweep > 6 else 0.04
+        world.add(live(at - timedelta(minutes=5), 300, per_second=1, wrong=wrong, seed=sweep))
+        assert check(world, at).refused == ""
+        assert bool(alerts(world)) == (sweep > 6), sweep
+    assert {alert.metric for alert in alerts(world)} == {"fact_accuracy"}
+    with sessions() as session:
+        states = session.execute(select(DetectorState.settled_until, DetectorState.note)).all()
+        rolled_up = session.execute(select(MetricHour.hour, MetricHour.runs).order_by(MetricHour.hour)).all()
+    assert [(settled <= at, note[:22]) for settled, note in states] == [(True, "a clock that was ahead")] * 2
+    assert tuple(rolled_up[-1]) == (NOW.replace(minute=0), 30 + 1800)
+
+
+def test_a_check_of_a_clock_that_was_ahead_is_no_sign_of_life(sessions: sessionmaker[Session]) -> None:
+    """What is done in six hours says nothing of now: the status tells when the last honest check was."""
+    world = make_world(sessions)
+    with sessions.begin() as session:
+        for key, done in (("a", NOW), ("b", NOW + timedelta(hours=6))):
+            session.add(
+                Job(
+                    key=key, kind="monitoring.check_app", queue="monitoring", state=JobState.DONE,
+                    args={"app_id": world.app_id}, finished_at=done,
+                )
+            )  # fmt: skip
+    for minutes in (1, 60):
+        with sessions() as session:
+            [app] = app_statuses(session, now=NOW + timedelta(minutes=minutes))
+        assert app.last_sweep == NOW

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import create_app
 from core.clock import utc_now
-from core.states import AlertState, EmailState, ProposalStatus, RolloutState, Scope, Severity
+from core.states import AlertState, EmailState, JobState, ProposalStatus, RolloutState, Scope, Severity
 from db.models.access import User
 from db.models.alerts import AlertEvent, MonitoringAlert
 from db.models.apps import App
@@ -511,6 +511,10 @@ def test_a_silent_monitoring_is_mailed_once_past_the_fleet(sessions: Factory, se
         add_app(session, notify=["ada@example.com"])
         add_app(session, "other", notify=["ada@example.com"])
         add_ticks(session)
+        # One that a clock ahead of ours did is no sign of life to come.
+        ahead = NOW + timedelta(hours=6)
+        done = {"kind": "monitoring.sweep", "queue": "monitoring", "state": JobState.DONE, "finished_at": ahead}
+        session.add(Job(key="tick:ahead", **done))
     started = NOW - timedelta(days=1)
 
     def look(minutes: int) -> int:
