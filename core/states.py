@@ -216,8 +216,30 @@ EMAIL = Transitions(
 )
 
 
+class UsageOutcome(StrEnum):
+    """What became of the calls to a model that were paid for."""
+
+    RESERVED = "reserved"  # under way; a crash leaves it so, and its caps stay spent
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+USAGE = Transitions(
+    "model usage",
+    {
+        UsageOutcome.RESERVED: frozenset({UsageOutcome.ANSWERED, UsageOutcome.FAILED}),
+        UsageOutcome.ANSWERED: frozenset(),
+        UsageOutcome.FAILED: frozenset(),
+    },
+)
+
+
 class RunStatus(StrEnum):
-    """What became of a traced run. Pending and abandoned are reported apart from errors."""
+    """What became of a traced run. Pending and abandoned are reported apart from errors.
+
+    It has no table of transitions: the sender says it, in whatever order the messages arrive, and the merge reads it
+    off the end and the error that are known so far. An abandoned run that ends after all has ended.
+    """
 
     PENDING = "pending"
     SUCCESS = "success"

@@ -9,6 +9,7 @@ from typing import Protocol
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.states import USAGE, UsageOutcome
 from db.models.evaluation import ModelUsage
 from db.repositories import proposals
 
@@ -17,8 +18,6 @@ DAY = timedelta(hours=24)
 BREAKER_FAILURES = 3
 BREAKER_REST = timedelta(minutes=10)
 """After so many failures in a row a model is left alone so long; then one piece of work tries it."""
-
-RESERVED, ANSWERED, FAILED = "reserved", "answered", "failed"
 
 
 class Spent(Protocol):
@@ -75,7 +74,7 @@ def reserve(
             return f"the app's {name} for 24 hours are spent"
     row = ModelUsage(
         app_id=app_id, at=now, purpose=purpose, model=model, calls=caps.calls, tokens=caps.tokens, cost=caps.usd,
-        token_cap=caps.tokens, outcome=RESERVED,
+        token_cap=caps.tokens, outcome=UsageOutcome.RESERVED,
     )  # fmt: skip
     session.add(row)
     session.flush()
@@ -89,19 +88,19 @@ def settle(session: Session, reservation_id: int, *, budget: Spent, answered: bo
         session.delete(row)
         return
     row.calls, row.tokens, row.cost = budget.spent_calls, budget.spent_tokens, budget.spent_usd
-    row.outcome = ANSWERED if answered else FAILED
+    row.outcome = USAGE.check(UsageOutcome(row.outcome), UsageOutcome.ANSWERED if answered else UsageOutcome.FAILED)
 
 
 def _is_broken(session: Session, model: str, *, now: datetime) -> bool:
     """Tell whether the circuit is open: the latest all failed, and somebody tried (or tries) within the rest."""
     settled = session.execute(
         select(ModelUsage.outcome)
-        .where(ModelUsage.model == model, ModelUsage.outcome != RESERVED, ModelUsage.at > now - DAY)
+        .where(ModelUsage.model == model, ModelUsage.outcome != UsageOutcome.RESERVED, ModelUsage.at > now - DAY)
         .order_by(ModelUsage.at.desc(), ModelUsage.id.desc())
         .limit(BREAKER_FAILURES)
     ).scalars()
     outcomes = list(settled)
-    if len(outcomes) < BREAKER_FAILURES or any(outcome != FAILED for outcome in outcomes):
+    if len(outcomes) < BREAKER_FAILURES or any(outcome != UsageOutcome.FAILED for outcome in outcomes):
         return False
     latest = session.scalar(select(func.max(ModelUsage.at)).where(ModelUsage.model == model))
     return latest is not None and latest > now - BREAKER_REST
