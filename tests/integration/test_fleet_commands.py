@@ -6,7 +6,11 @@ import errno
 import importlib.util
 import json
 import shutil
+import socket
+import threading
+from collections import namedtuple
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from unittest.mock import Mock
 from uuid import uuid4
@@ -23,6 +27,7 @@ from core.clock import utc_now
 from core.settings import Settings
 from db.models.apps import App, Project, Watermark
 from db.models.jobs import Job
+from db.queries import health
 from db.queries import status as queries
 from db.repositories import jobs
 from workers import doctor
@@ -144,6 +149,74 @@ def test_the_doctor_names_what_is_wrong_and_how_to_mend_it(
     }  # fmt: skip
     assert all(check.fix for check in found.values() if check.outcome is not doctor.Outcome.OK)
     assert "sk-secret" not in json.dumps([check.model_dump(mode="json") for check in found.values()])
+
+
+def test_the_doctor_sees_a_refused_key_old_tables_a_wrong_clock_and_a_full_disk(
+    folder: StateFolder, sessions: sessionmaker[Session], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in the way of a start, each with its way out."""
+    hub = HTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=hub.handle_request)
+    thread.start()
+    monkeypatch.setattr(health, "_pending", lambda _: "the database is at 20261126_first")
+    monkeypatch.setattr("db.queries.health.utc_now", lambda: utc_now() - timedelta(hours=1))
+    usage = namedtuple("usage", "total used free")  # what shutil returns
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 5_000_000))
+    values = Settings(
+        database_url=database_url,
+        langsmith_api_key="lsv2_secret",
+        langsmith_endpoint=f"http://127.0.0.1:{hub.server_port}",
+    )
+    found = checks(values, sessions)
+    thread.join()
+    hub.server_close()
+    wrong = {name: check.fix for name, check in found.items() if check.outcome is doctor.Outcome.FAIL}
+    assert wrong.keys() == {"langsmith", "migrations", "clock", "disk"}
+    assert "LANGSMITH_API_KEY" in (wrong["langsmith"] or "")
+    assert wrong["migrations"] == "metamon db upgrade"
+    assert "--state" in (wrong["disk"] or "")
+    assert "lsv2_secret" not in json.dumps([check.model_dump(mode="json") for check in found.values()])
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that knows no key."""
+
+    def do_GET(self) -> None:
+        """Refuse."""
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_up_says_which_port_is_taken_and_where_it_goes(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program on 8600 is no reason not to start."""
+    monkeypatch.setattr(Fleet, "run", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setenv("METAMON_API_PORT", str(taken))
+        run = CliRunner().invoke(root, ["up"])
+    assert run.exit_code == 0, run.output
+    assert f"Port {taken} is taken: api moves to " in run.stderr
+
+
+def test_up_in_a_folder_that_is_none_or_full_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback for a path that is a file, or for a disk without room."""
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("METAMON_STATE", str(tmp_path / "a file" / "below"))
+    core.settings.settings.cache_clear()
+    below = CliRunner().invoke(root, ["up"])
+    assert (below.exit_code, "name a folder of yours with --state" in " ".join(below.stderr.split())) == (4, True)
+    monkeypatch.setenv("METAMON_STATE", str(tmp_path / "state"))
+    core.settings.settings.cache_clear()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(StateFolder, "prepare", full)
+    run = CliRunner().invoke(root, ["up"])
+    assert (run.exit_code, "free some, or name a folder" in " ".join(run.stderr.split())) == (4, True)
 
 
 def test_status_tells_dead_jobs_waiting_jobs_and_a_late_sweep(sessions: sessionmaker[Session]) -> None:
