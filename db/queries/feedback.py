@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
 from db.models.traces import Feedback
+from db.queries.runs import utc_day
 
 
 class FeedbackRecord(BaseModel):
@@ -72,7 +73,7 @@ def find(
     if has_score is not None:
         statement = statement.where(Feedback.score.is_not(None) if has_score else Feedback.score.is_(None))
     if created_from is not None:
-        statement = statement.where(Feedback.created_at >= created_from, Feedback.day >= created_from.date())
+        statement = statement.where(Feedback.created_at >= created_from, Feedback.day >= utc_day(created_from))
     if created_until is not None:
         statement = statement.where(Feedback.created_at < created_until)
     rows = session.scalars(statement.order_by(Feedback.created_at.desc(), Feedback.id).limit(limit).offset(offset))

@@ -138,13 +138,14 @@ def days(start: datetime | None, end: datetime | None) -> list[ColumnElement[boo
     """Return the conditions by which Postgres skips the partitions outside of [start, end)."""
     conditions: list[ColumnElement[bool]] = []
     if start is not None:
-        conditions.append(Run.day >= _utc_day(start) - DAY)
+        conditions.append(Run.day >= utc_day(start) - DAY)
     if end is not None:
-        conditions.append(Run.day <= _utc_day(end) + DAY)
+        conditions.append(Run.day <= utc_day(end) + DAY)
     return conditions
 
 
-def _utc_day(at: datetime) -> date:
+def utc_day(at: datetime) -> date:
+    """Return the day that a moment of any zone is stored under; one at the end of the calendar, a day within."""
     at = at.astimezone(UTC)
     return min(max(at.date(), date.min + DAY), date.max - DAY)
 
