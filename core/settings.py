@@ -115,6 +115,11 @@ class Settings(BaseSettings):
         return timedelta(seconds=self.sweep_seconds)
 
     @property
+    def kept(self) -> timedelta:
+        """How long raw runs and feedback are kept."""
+        return timedelta(days=self.retention_days)
+
+    @property
     def bucket_width(self) -> timedelta:
         """The width of a metric bucket."""
         return timedelta(seconds=self.bucket_seconds)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from agents.monitoring import check
 from agents.monitoring.check import Cadence
 from core.settings import settings
-from db.repositories import apps_monitored, retention
+from db.repositories import apps_monitored, partitions, retention
 from traces.select import source_of
 from workers.runner import RunningJob, fleet_task
 
@@ -55,11 +55,15 @@ def check_app(job: RunningJob) -> None:
 
 @fleet_task("monitoring.retain", long=True)
 def retain(job: RunningJob) -> None:
-    """Give up on runs that never ended, and drop what is past its time."""
+    """Give up on runs that never ended, and drop what is past its time, each step on its own. Idempotent."""
     with job.sessions() as session:
         embedded = apps_monitored.enabled(session, source="embedded")
     for app_id in embedded:
         source_of("embedded", job.sessions, settings()).pull(app_id, job.now)
-    with job.finish() as session:
-        dropped = retention.drop_old(session, now=job.now, runs_kept=timedelta(days=settings().retention_days))
-    log.info("retention.done", **dropped)
+    kept = settings().kept
+    with job.sessions() as session, session.begin():
+        deleted = retention.delete_old(session, now=job.now, runs_kept=kept)
+    dropped = partitions.drop_before(job.sessions, (job.now - kept).date())
+    with job.finish():
+        pass
+    log.info("retention.done", partitions=len(dropped), **deleted)

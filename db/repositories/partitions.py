@@ -16,6 +16,8 @@ TABLES = ("runs", "feedback")
 LOCK = 7305811944
 LOCK_TIMEOUT_MS = 3000
 ATTEMPTS = 3
+DAYS_AT_ONCE = 10
+"""Days that one transaction drops: twenty tables with their indexes are some two hundred locks."""
 
 _known: WeakKeyDictionary[Engine, set[date]] = WeakKeyDictionary()
 
@@ -42,29 +44,45 @@ def forget(sessions: Sessions) -> None:
         _known.pop(_engine(session), None)
 
 
-def drop_partitions_before(session: Session, day: date) -> list[str]:
+def drop_before(sessions: Sessions, day: date) -> list[str]:
     """Drop all runs and feedback of days before `day`, and what waited for them. Returns the dropped tables.
 
-    Dropping takes an exclusive lock on the parent for a moment; it gives up rather than queue behind a long reader.
+    Oldest first, `DAYS_AT_ONCE` in a transaction: Postgres' lock table is too small for a year of them, and what is
+    dropped stays so, whatever becomes of the rest. Safe to repeat, and to run twice at the same time.
+
+    Raises:
+        OperationalError: a reader holds a table. Dropping takes an exclusive lock on the parent for a moment and gives
+            up rather than queue behind a long reader.
     """
-    session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
-    names = session.scalars(
-        text(
-            "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
-            "JOIN pg_class parent ON parent.oid = inhparent "
-            "WHERE parent.relname = ANY(:tables) AND parent.relnamespace = current_schema()::regnamespace "
-            "ORDER BY child.relname"
-        ),
-        {"tables": list(TABLES)},
-    ).all()
-    dropped = []
+    with sessions() as session:
+        names = session.scalars(
+            text(
+                "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
+                "JOIN pg_class parent ON parent.oid = inhparent "
+                "WHERE parent.relname = ANY(:tables) AND parent.relnamespace = current_schema()::regnamespace "
+                "ORDER BY child.relname"
+            ),
+            {"tables": list(TABLES)},
+        ).all()
+    old: dict[date, list[str]] = {}
     for name in names:
         stamp = name.rpartition("_")[2]
-        if stamp.isdigit() and datetime.strptime(stamp, "%Y%m%d").replace(tzinfo=UTC).date() < day:
-            session.execute(text(f'DROP TABLE "{name}"'))
-            dropped.append(name)
-    session.execute(text("DELETE FROM loose_ends WHERE day < :day"), {"day": day})
-    return dropped
+        if stamp.isdigit() and (of := datetime.strptime(stamp, "%Y%m%d").replace(tzinfo=UTC).date()) < day:
+            old.setdefault(of, []).append(name)
+    days = sorted(old)
+    for begin in range(0, len(days), DAYS_AT_ONCE):
+        some = days[begin : begin + DAYS_AT_ONCE]
+        _drop(sessions, [name for each in some for name in old[each]], through=some[-1])
+    _drop(sessions, [], through=day - timedelta(days=1))
+    return [name for each in days for name in old[each]]
+
+
+def _drop(sessions: Sessions, names: Iterable[str], *, through: date) -> None:
+    with sessions() as session, session.begin():
+        session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
+        for name in names:
+            session.execute(text(f'DROP TABLE IF EXISTS "{name}"'))
+        session.execute(text("DELETE FROM loose_ends WHERE day <= :day"), {"day": through})
 
 
 def _engine(session: Session) -> Engine:

@@ -1,4 +1,4 @@
-"""What is old goes: raw runs by dropping partitions, the rest by plain deletes of bounded size."""
+"""What is old goes: raw runs by dropping partitions (`partitions`), the rest by plain deletes of bounded size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from core.states import JobState
 from db.models.jobs import Job
 from db.models.metrics import BucketChange, MetricBucket, MetricHour
 from db.repositories import changes, user_sessions
-from db.repositories.partitions import drop_partitions_before
 
 JOBS_KEPT = timedelta(days=7)
 BUCKETS_KEPT = timedelta(days=35)
@@ -21,8 +20,8 @@ BATCH = 50_000
 """Rows of a table that one run deletes: the rest waits for the next."""
 
 
-def drop_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict[str, int]:
-    """Drop and delete what is past its time. Returns the rows (for runs and feedback: partitions) by table.
+def delete_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict[str, int]:
+    """Delete what is past its time and no partition. Returns the rows by table.
 
     Args:
         runs_kept: of raw runs, feedback and the notes about them; buckets live at least as long.
@@ -36,8 +35,6 @@ def drop_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict[s
     }
     counts["sessions"] = user_sessions.drop_old(session, now=now)
     counts["changes"] = changes.drop_old(session, now=now)
-    # Last: it locks the parent tables until the commit.
-    counts["partitions"] = len(drop_partitions_before(session, (now - runs_kept).date()))
     return counts
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
@@ -28,7 +29,7 @@ from db.models.jobs import Job
 from db.models.metrics import BucketChange, MetricBucket
 from db.queries.metrics import series
 from db.queries.paging import encode
-from db.repositories import jobs, retention, tokens
+from db.repositories import jobs, partitions, retention, tokens
 from db.session import make_engine, make_sessions
 from tests.databases import Databases
 from tests.monitoring_world import Spec, World, make_world, steady
@@ -141,14 +142,39 @@ def test_retention_drops_what_is_old_and_nothing_else(sessions: sessionmaker[Ses
         session.execute(text("UPDATE jobs SET finished_at = finished_at - interval '8 days' WHERE key = 'check'"))
     row = work(sessions, "retain", "monitoring.retain", scheduled_for=now.isoformat())
     assert row.state is JobState.DONE
+    later = now + timedelta(days=60)
     with sessions() as session:
         assert session.execute(text("SELECT count(*) FROM runs")).scalar_one() == 2
         assert len(session.scalars(select(BucketChange)).all()) == 1
         assert len(session.scalars(select(MetricBucket)).all()) == 2
         assert session.scalars(select(Job.key)).all() == ["retain"]
-        counts = retention.drop_old(session, now=now + timedelta(days=60), runs_kept=timedelta(days=30))
-    assert counts["metric_buckets"] == 2
-    assert counts["partitions"] >= 2
+        assert retention.delete_old(session, now=later, runs_kept=timedelta(days=30))["metric_buckets"] == 2
+    assert len(partitions.drop_before(sessions, (later - timedelta(days=30)).date())) >= 2
+
+
+def test_a_day_that_cannot_be_dropped_yet_keeps_nothing_else(
+    sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is older and what is no partition is gone for good when the drop gives up; the next round does the rest."""
+    monkeypatch.setattr(partitions, "DAYS_AT_ONCE", 1)
+    monkeypatch.setattr(partitions, "LOCK_TIMEOUT_MS", 20)
+    now = utc_now()
+    old = [(now - timedelta(days=days)).date() for days in (40, 39, 38)]
+    partitions.ensure(sessions, [*old, now.date()])
+    work(sessions, "sweep", "monitoring.sweep", scheduled_for=now.isoformat())
+    with sessions.begin() as session:
+        session.execute(text("UPDATE jobs SET finished_at = finished_at - interval '8 days'"))
+    with sessions() as reader:
+        reader.execute(text(f"SELECT id FROM {partitions.partition('runs', old[1])}"))
+        row = work(sessions, "retain", "monitoring.retain", scheduled_for=now.isoformat())
+        assert (row.state, "lock timeout" in str(row.error)) == (JobState.QUEUED, True)
+        assert keys(sessions) == ["retain"]
+        with pytest.raises(OperationalError, match="lock timeout"):
+            partitions.drop_before(sessions, now.date())
+    assert partitions.drop_before(sessions, now.date()) == [
+        partitions.partition(table, day) for day in old[1:] for table in sorted(partitions.TABLES)
+    ]
+    assert partitions.drop_before(sessions, now.date()) == []
 
 
 @pytest.fixture

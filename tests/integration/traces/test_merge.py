@@ -247,8 +247,7 @@ def test_retention_drops_whole_days_and_ingest_goes_on(sessions: sessionmaker[Se
     """A dropped day that is still known to this process is made anew, not an error."""
     old = NOW - timedelta(days=40)
     send(sessions, posts=[post(old), post(NOW)], feedback=[{"run_id": str(uuid.uuid4()), "key": "k", "created_at": old.isoformat()}])  # fmt: skip  # noqa: E501
-    with sessions.begin() as session:
-        dropped = partitions.drop_partitions_before(session, date(2026, 6, 1))
+    dropped = partitions.drop_before(sessions, date(2026, 6, 1))
     assert dropped == ["feedback_20260506", "runs_20260506"]
     assert [run.day for run in rows(sessions)] == [NOW.date()]
     send(sessions, posts=[post(old)])
