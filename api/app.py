@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from agents.review import ChangedProposalError, ReviewConflictError
 from api import pages
+from api.bodies import CappedBodies
 from api.conditional import ConditionalAnswers
 from api.schema import describe
 from api.stream import Hub
@@ -53,6 +54,7 @@ def create_app(sessions: sessionmaker[Session] | None = None) -> FastAPI:
     app.state.bearers = {}
     app.state.live = {}
     app.state.hub = Hub(lambda: engine_of(sessions))
+    app.add_middleware(CappedBodies)  # first, so innermost: what it raises must reach the routes as it is
     _mount(app)
     app.add_middleware(ConditionalAnswers)
     describe(app)

@@ -89,8 +89,11 @@ def main() -> None:
         sleep=pace.sleep,
     )
     try:
+        days = min(backfill.DAYS, settings().retention_days)  # the collector takes nothing older than it keeps
         tell_history(
-            sessions, app_id, lambda until: backfill.tell(client, until=until, project_id=project_id, stop=stop)
+            sessions,
+            app_id,
+            lambda until: backfill.tell(client, until=until, project_id=project_id, days=days, stop=stop),
         )
         director = Director(sessions, app_id, place.world, traffic_since=utc_now())
         threading.Thread(target=direct, args=(director, desk, pace, stop), daemon=True, name="director").start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
@@ -16,7 +16,7 @@ from db.session import Sessions
 from traces import clean, normalise
 from traces.clean import BadFieldError
 from traces.normalise import FIELDS, Addressed, RawRun
-from traces.wire import Part
+from traces.wire import MAX_BODY_BYTES, MAX_RUNS, Part, TooLargeError
 
 ATTEMPTS = 4
 ATTACHMENT = "attachment"
@@ -24,8 +24,12 @@ ATTACHMENT = "attachment"
 
 @dataclass
 class Upload:
-    """The runs and the feedback of one upload, and what could not be read of it, by the part's name."""
+    """The runs and the feedback of one upload, and what could not be read of it, by the part's name.
 
+    `kept` is how long runs and feedback are kept: what is older is refused.
+    """
+
+    kept: timedelta = normalise.OLDEST
     runs: list[Addressed] = field(default_factory=list)
     feedback: list[FeedbackOp] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
@@ -39,7 +43,7 @@ class Upload:
     def add_run(self, raws: Sequence[RawRun], name: str, *, now: datetime) -> None:
         """Take a run in, all its posts and patches or none, or note why not; other runs are not affected."""
         try:
-            self.runs.append(normalise.run_op(raws, now=now))
+            self.runs.append(normalise.run_op(raws, now=now, kept=self.kept))
         except BadFieldError as error:
             self.errors[name] = str(error)
 
@@ -48,17 +52,17 @@ class Upload:
         try:
             if not isinstance(body, dict):
                 raise BadFieldError("feedback must be a JSON object")
-            self.feedback.append(normalise.feedback_op(body, now=now))
+            self.feedback.append(normalise.feedback_op(body, now=now, kept=self.kept))
         except BadFieldError as error:
             self.errors[name] = str(error)
 
 
-def from_parts(parts: Iterable[Part], *, now: datetime) -> Upload:
+def from_parts(parts: Iterable[Part], *, now: datetime, kept: timedelta = normalise.OLDEST) -> Upload:
     """Return the upload that the parts of a multipart body make.
 
     A part that cannot be read costs its own run only. Attachments are not kept: nothing here looks at them.
     """
-    upload = Upload()
+    upload = Upload(kept=kept)
     runs: dict[str, list[RawRun]] = {}
     last: dict[str, RawRun] = {}
     early: dict[str, dict[str, bytes]] = {}
@@ -70,6 +74,8 @@ def from_parts(parts: Iterable[Part], *, now: datetime) -> Upload:
         run_id, _, payload = rest.partition(".")
         name = f"{kind}.{run_id}"
         try:
+            if len(part.data) > MAX_BODY_BYTES:
+                raise BadFieldError(f"a part has at most {MAX_BODY_BYTES} bytes")
             if kind == "feedback":
                 upload.add_feedback(clean.document(part.data, part.name)[0], part.name, now=now)
             elif kind not in ("post", "patch"):
@@ -96,21 +102,26 @@ def from_parts(parts: Iterable[Part], *, now: datetime) -> Upload:
     return upload
 
 
-def from_batch(document: Any, *, now: datetime) -> Upload:
+def from_batch(document: Any, *, now: datetime, kept: timedelta = normalise.OLDEST) -> Upload:
     """Return the upload that a `{"post": […], "patch": […]}` document makes.
 
     Raises:
         BadFieldError: it is no such document.
+        TooLargeError: it has more than `MAX_RUNS` posts and patches.
     """
     if not isinstance(document, dict):
         raise BadFieldError("a batch is a JSON object with the lists post and patch")
-    upload = Upload()
+    upload = Upload(kept=kept)
     runs: dict[str, list[RawRun]] = {}
     names: dict[str, str] = {}
-    for kind in ("post", "patch"):
-        bodies = document.get(kind) or []
+    batch = {kind: document.get(kind) or [] for kind in ("post", "patch")}
+    for kind, bodies in batch.items():
         if not isinstance(bodies, list):
             raise BadFieldError(f"{kind} must be a list of runs")
+    count = sum(map(len, batch.values()))
+    if count > MAX_RUNS:
+        raise TooLargeError(f"the batch has {count} posts and patches, more than {MAX_RUNS}; send fewer runs at once")
+    for kind, bodies in batch.items():
         for number, body in enumerate(bodies):
             name = f"{kind}[{number}]"
             if isinstance(body, dict):

@@ -23,7 +23,7 @@ from traces import ingest
 from traces.embedded import ABANDON_WINDOW, ABANDONED_AFTER, EmbeddedSource
 from traces.ingest import Upload
 from traces.langsmith_api import PAGE_SIZE, LangSmithApi
-from traces.normalise import RawRun
+from traces.normalise import OLDEST, RawRun
 from traces.source import Pulled, TraceRun
 
 WATERMARK = "langsmith"
@@ -55,6 +55,7 @@ class LangSmithSource:
         sessions: the database.
         connect: opens a connection to the cloud; used for the length of one call.
         public_url: how people reach our API, for runs whose project the cloud gave no link for.
+        kept: how long runs and feedback are kept; the cloud may keep them longer.
         clock: says when payloads were fetched that `runs` asks for.
     """
 
@@ -63,10 +64,12 @@ class LangSmithSource:
         sessions: Sessions,
         connect: Callable[[], LangSmithApi],
         public_url: str,
+        kept: timedelta = OLDEST,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.sessions = sessions
         self.connect = connect
+        self.kept = kept
         self.clock = clock
         self.store = EmbeddedSource(sessions, public_url)
         self._links: dict[UUID, str] = {}
@@ -171,7 +174,7 @@ class LangSmithSource:
     def _store_runs(self, project_id: UUID, forms: Iterable[dict[str, Any]], now: datetime) -> int:
         count = 0
         for page in _pages(forms, PAGE_SIZE):
-            upload = Upload()
+            upload = Upload(kept=self.kept)
             for form in page:
                 # As a patch: what the cloud says now goes before what it said earlier.
                 form["session_id"] = str(project_id)
@@ -183,7 +186,7 @@ class LangSmithSource:
     def _store_feedback(self, forms: Iterable[dict[str, Any]], now: datetime) -> int:
         count = 0
         for page in _pages(forms, PAGE_SIZE):
-            upload = Upload()
+            upload = Upload(kept=self.kept)
             for form in page:
                 upload.add_feedback(form, f"feedback {form.get('id')}", now=now)
             ingest.store(self.sessions, upload, now=now)

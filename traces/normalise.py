@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,7 +20,11 @@ from traces.clean import BadFieldError
 
 OLDEST = timedelta(days=400)
 FURTHEST = timedelta(days=2)
-"""A run may state a start from `OLDEST` ago to `FURTHEST` ahead; beyond, its clock is absurd and ours is taken."""
+"""A run may state a start from `OLDEST` ago to `FURTHEST` ahead; beyond, its clock is absurd and ours is taken.
+
+Between what is kept and `OLDEST` it is history that retention would drop at once, and refused: counted as of today it
+would be an incident, and every day of it would be a partition.
+"""
 
 DISAGREEMENT = timedelta(days=1)
 """Where start_time and dotted_order differ by more, dotted_order is believed: it decides the partition."""
@@ -62,13 +66,19 @@ class Addressed:
     project_id: UUID | None
 
 
-def run_op(raws: Sequence[RawRun], *, now: datetime) -> Addressed:
+def run_op(raws: Sequence[RawRun], *, now: datetime, kept: timedelta = OLDEST) -> Addressed:
     """Return the cleaned run that the posts and patches of one upload make together.
 
     A patch goes before a post, a later patch before an earlier one; null says nothing.
 
+    Args:
+        raws: the posts and patches in the order of the upload.
+        now: when they were received.
+        kept: how long runs are kept.
+
     Raises:
-        BadFieldError: a field cannot be understood; nothing of this run may be stored then.
+        BadFieldError: a field cannot be understood, or the run is older than what is kept; nothing of this run may be
+            stored then.
     """
     raw = raws[0] if len(raws) == 1 else _joined(raws)
     body = raw.body
@@ -105,7 +115,7 @@ def run_op(raws: Sequence[RawRun], *, now: datetime) -> Addressed:
     )
     if len(raws) > 1:
         op.split = lambda: [run_op([each], now=now).op for each in raws]
-    _place(op, body, now)
+    _place(op, body, now, kept)
     if op.duration is not None and op.posted:
         extra = {**extra, "metamon": {"client_start_time": clean.text(body.get("start_time"), 50)}}
     if extra:
@@ -145,15 +155,22 @@ def _extra(raws: Sequence[RawRun]) -> tuple[dict[str, Any], dict[str, Any]]:
     return extra, metadata
 
 
-def feedback_op(body: dict[str, Any], *, now: datetime) -> FeedbackOp:
+def feedback_op(body: dict[str, Any], *, now: datetime, kept: timedelta = OLDEST) -> FeedbackOp:
     """Return the cleaned feedback.
 
+    Args:
+        body: the feedback as it came.
+        now: when it was received.
+        kept: how long feedback is kept.
+
     Raises:
-        BadFieldError: a field cannot be understood, or neither run nor trace nor project is named.
+        BadFieldError: a field cannot be understood, neither run nor trace nor project is named, or the feedback is
+            older than what is kept.
     """
     created = clean.time_or_none(body.get("created_at"), "created_at") or now
     if not now - OLDEST <= created <= now + FURTHEST:
         created = now
+    _check_kept(created.date(), "created_at", now, kept)
     key = clean.text(body.get("key"), KEY_CHARS)
     if key is None:
         raise BadFieldError("feedback must have a key, such as 'fact_accuracy'")
@@ -196,7 +213,14 @@ def _packed(stored: dict[str, bytes], documents: dict[str, Any], name: str) -> b
     return None if raw is None or documents[name] is None else pack(raw)
 
 
-def _place(op: RunOp, body: dict[str, Any], now: datetime) -> None:
+def _check_kept(day: date, what: str, now: datetime, kept: timedelta) -> None:
+    if day < (now - kept).date():
+        raise BadFieldError(
+            f"{what} is of {day}, and no more than {kept.days} days are kept; METAMON_RETENTION_DAYS says how many"
+        )
+
+
+def _place(op: RunOp, body: dict[str, Any], now: datetime, kept: timedelta) -> None:
     """Set when the run happened, which day it is stored under, and what the dotted order tells of its trace."""
     start = clean.time_or_none(body.get("start_time"), "start_time")
     end = clean.time_or_none(body.get("end_time"), "end_time")
@@ -218,7 +242,8 @@ def _place(op: RunOp, body: dict[str, Any], now: datetime) -> None:
         return
     if now - OLDEST <= start <= now + FURTHEST:
         op.day = (last[0] if last else start).date()
-        op.trace_start = root[0] if root and now - OLDEST <= root[0] <= now + FURTHEST else None
+        _check_kept(op.day, "start_time", now, kept)
+        op.trace_start = root[0] if root and now - kept <= root[0] <= now + FURTHEST else None
         return
     # An absurd clock. The time is ours; how long the run took is still the client's to say.
     op.start_time = now

@@ -28,4 +28,6 @@ def source_of(source: str, sessions: Sessions, settings: Settings) -> TraceSourc
     key = settings.langsmith_api_key
     if key is None:
         raise NoLangSmithKeyError("the app's runs are in the LangSmith cloud: set LANGSMITH_API_KEY to read them")
-    return LangSmithSource(sessions, lambda: LangSmithApi(settings.langsmith_endpoint, key), public_url)
+    return LangSmithSource(
+        sessions, lambda: LangSmithApi(settings.langsmith_endpoint, key), public_url, kept=settings.kept
+    )

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from api.auth import Db, Ingest
 from api.routes.uploads import json_object, take_in
 from core.clock import utc_now
+from core.settings import settings
 from db.queries import feedback as feedback_queries
 from db.queries.feedback import FeedbackRecord
 from db.repositories import feedback as feedback_rows
@@ -19,6 +20,9 @@ from traces.clean import BadFieldError
 from traces.ingest import Upload
 
 router = APIRouter()
+
+MAX_BYTES = 1024 * 1024
+"""Of one piece of feedback: its three JSON fields and its comment may fill a quarter of it."""
 
 CHANGEABLE = ("score", "value", "correction", "comment")
 
@@ -29,7 +33,7 @@ async def post_feedback(request: Request, sessions: Db, bearer: Ingest) -> dict[
 
     def work(body: bytes) -> FeedbackRecord:
         now = utc_now()
-        upload = Upload()
+        upload = Upload(kept=settings().kept)
         upload.add_feedback(json_object(body), "feedback", now=now)
         ingest.store(sessions, upload, now=now)
         for problem in upload.errors.values():
@@ -37,7 +41,7 @@ async def post_feedback(request: Request, sessions: Db, bearer: Ingest) -> dict[
         with sessions() as session:
             return feedback_queries.get(session, upload.feedback[0].id)
 
-    return as_v1(await take_in(request, work))
+    return as_v1(await take_in(request, work, limit=MAX_BYTES))
 
 
 @router.get("/feedback")
@@ -97,7 +101,7 @@ async def patch_feedback(feedback_id: UUID, request: Request, sessions: Db, bear
             feedback_rows.change(session, feedback_id, values, now=utc_now())
             return feedback_queries.get(session, feedback_id)
 
-    return as_v1(await take_in(request, work))
+    return as_v1(await take_in(request, work, limit=MAX_BYTES))
 
 
 @router.delete("/feedback/{feedback_id}")

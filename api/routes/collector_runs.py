@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -16,13 +17,14 @@ from api.auth import Db, Ingest
 from api.routes.uploads import json_object, take_in
 from core.clock import utc_now
 from core.errors import NotFoundError
+from core.settings import settings
 from db.queries import projects as project_queries
 from db.queries import runs as run_queries
 from db.queries.runs import PAYLOADS, RunQuery, RunRecord
 from traces import clean, ingest
 from traces.ingest import Upload
 from traces.normalise import RawRun
-from traces.wire import boundary_of, parts_of
+from traces.wire import MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES, boundary_of, parts_of
 
 MAX_ERRORS_SHOWN = 20
 
@@ -30,18 +32,29 @@ router_v1 = APIRouter()
 router_v2 = APIRouter()
 
 
-async def accept(request: Request, sessions: sessionmaker[Session], read: Callable[[bytes], Upload]) -> JSONResponse:
+_reading = threading.Lock()
+"""One upload at a time is parsed: that takes many times its size, and the interpreter for itself anyway."""
+
+
+async def accept(
+    request: Request,
+    sessions: sessionmaker[Session],
+    read: Callable[[bytes], Upload],
+    *,
+    limit: int = MAX_BODY_BYTES,
+) -> JSONResponse:
     """Store an upload and answer 202 when it is durable.
 
     What could not be read is listed under `errors` by the part's name; 422 where nothing could be.
     """
 
     def work(body: bytes) -> Upload:
-        upload = read(body)
+        with _reading:
+            upload = read(body)
         ingest.store(sessions, upload, now=utc_now())
         return upload
 
-    upload = await take_in(request, work)
+    upload = await take_in(request, work, limit=limit)
     errors = dict(list(upload.errors.items())[:MAX_ERRORS_SHOWN])
     if errors and not upload.stored:
         name, problem = next(iter(errors.items()))
@@ -55,7 +68,10 @@ async def post_multipart(request: Request, sessions: Db, bearer: Ingest) -> JSON
     now = utc_now()
     content_type = request.headers.get("content-type")
     return await accept(
-        request, sessions, lambda body: ingest.from_parts(parts_of(body, boundary_of(content_type)), now=now)
+        request,
+        sessions,
+        lambda body: ingest.from_parts(parts_of(body, boundary_of(content_type)), now=now, kept=settings().kept),
+        limit=MAX_DECOMPRESSED_BYTES,
     )
 
 
@@ -63,7 +79,11 @@ async def post_multipart(request: Request, sessions: Db, bearer: Ingest) -> JSON
 async def post_batch(request: Request, sessions: Db, bearer: Ingest) -> JSONResponse:
     """Take in `{"post": […], "patch": […]}`."""
     now = utc_now()
-    return await accept(request, sessions, lambda body: ingest.from_batch(clean.document(body, "the body")[0], now=now))
+    return await accept(
+        request,
+        sessions,
+        lambda body: ingest.from_batch(clean.document(body, "the body")[0], now=now, kept=settings().kept),
+    )
 
 
 @router_v1.post("/runs", status_code=202)
@@ -82,7 +102,7 @@ def _single(body: bytes, run_id: UUID | None) -> Upload:
     document = json_object(body)
     if run_id is not None:
         document["id"] = str(run_id)
-    upload = Upload()
+    upload = Upload(kept=settings().kept)
     upload.add_run([RawRun(run_id is None, document)], "run", now=utc_now())
     return upload
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from api import bodies
 from api.auth import Db, Reviewer, Viewer
 from api.paging import Cursor, Limit, SmallId
-from core.errors import MetamonError
 from db.queries.golden import (
     GoldenCaseRecord,
     GoldenSetDetail,
@@ -25,10 +25,6 @@ from targets.golden import parse_lines
 router = APIRouter(prefix="/golden")
 
 MAX_BODY = 64 * 1024 * 1024
-
-
-class TooLargeError(MetamonError):
-    """The body exceeds what is taken."""
 
 
 @router.get("")
@@ -81,11 +77,8 @@ async def create(
     name: Annotated[str, Query(min_length=1, max_length=100)] = golden.DEFAULT,
 ) -> GoldenSetDetail:
     """Import JSON lines as a new version; the same content again is the same version."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLargeError(f"a golden file has at most {MAX_BODY >> 20} MB")
+    bodies.allow(request, MAX_BODY)
+    body = await request.body()
     from starlette.concurrency import run_in_threadpool
 
     def write() -> GoldenSetDetail:

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from api import app as api_app
+from api.bodies import CappedBodies
 from api.routes import collector
 from core.errors import MetamonError
 from core.states import Scope
@@ -44,6 +45,7 @@ def collector_on(pooled: sessionmaker[Session]) -> FastAPI:
     app.include_router(collector.router_v1)
     app.include_router(collector.router_v1, prefix="/api/v1")
     app.include_router(collector.router_v2, prefix="/api/v2")
+    app.add_middleware(CappedBodies)
     app.add_exception_handler(MetamonError, api_app._metamon_problem)
     return app
 

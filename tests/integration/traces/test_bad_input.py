@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import httpx
+import pytest
 import zstandard
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.states import RunStatus
+from core.settings import settings
+from core.states import RunStatus, Scope
 from db.models.apps import Project
 from db.models.traces import Feedback, Run
+from tests.api_server import bearer
 from tests.integration.traces.conftest import BOUNDARY, multipart, patch, post
 from traces import wire
 
@@ -83,6 +86,74 @@ def test_a_zstd_bomb_is_refused_before_it_expands(upload: Upload) -> None:
 def test_too_large_a_body_is_refused(upload: Upload) -> None:
     """Without reading all of it."""
     assert upload(bytes(wire.MAX_BODY_BYTES + 1)).status_code == 413
+
+
+def test_few_bytes_do_not_become_gigabytes(http: httpx.Client, upload: Upload) -> None:
+    """A kilobyte of zstd may hold millions of runs, and each costs a hundred times its bytes: 413 and what to do."""
+
+    def zipped(body: bytes, path: str) -> httpx.Response:
+        packed = zstandard.ZstdCompressor().compress(body)
+        return http.post(path, content=packed, headers={"Content-Encoding": "zstd"})
+
+    empty = b'{"post":[' + b"{}," * wire.MAX_RUNS + b"{}]}"
+    answer = zipped(empty, "/runs/batch")
+    assert (answer.status_code, "10001 posts and patches" in answer.json()["detail"]) == (413, True)
+    assert zipped(empty.replace(b"{},", b"", 1), "/runs/batch").status_code == 422
+    assert zipped(b'{"post":[' + b"{}," * wire.MAX_CONTAINERS + b"{}]}", "/runs/batch").status_code == 413
+    long = b'"' + b"x" * wire.MAX_BODY_BYTES + b'"'
+    for path in ("/runs/batch", "/runs", "/feedback"):
+        assert zipped(long, path).status_code == 413
+    assert http.post("/feedback", content=b'"' + b"x" * 1024 * 1024 + b'"').status_code == 413
+    run, large = post(NOW), post(NOW)
+    answer = upload(multipart(*parts_of(run), *parts_of(large, inputs=long)[:1]))
+    assert answer.status_code == 202
+    parts = zstandard.ZstdCompressor().compress(multipart(*parts_of(run), *parts_of(large, inputs=long)))
+    answer = upload(parts, **{"Content-Encoding": "zstd"})
+    assert (answer.status_code, list(answer.json()["errors"])) == (202, [f"post.{large['id']}.inputs"])
+
+
+def test_a_run_a_day_for_a_year_makes_no_more_partitions_than_are_kept(
+    http: httpx.Client, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight hundred tables are more than Postgres can lock at once: no retention would have dropped them again."""
+    monkeypatch.setenv("METAMON_RETENTION_DAYS", "3")
+    settings.cache_clear()
+    runs = [post(NOW - timedelta(days=days)) for days in range(390)]
+    answer = http.post("/runs/batch", json={"post": runs})
+    settings.cache_clear()
+    assert (answer.status_code, answer.json()["refused"]) == (202, 386)
+    assert "3 days are kept" in next(iter(answer.json()["errors"].values()))
+    with sessions() as session:
+        assert session.scalar(text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'runs'::regclass")) == 4
+
+
+def test_feedback_since_a_moment_is_found_whatever_zone_the_moment_is_told_in(http: httpx.Client) -> None:
+    """Half past midnight in Tokyo is the day before where the partitions are made."""
+    at = (NOW - timedelta(days=2)).replace(hour=23, minute=30)
+    body = {"run_id": str(uuid.uuid4()), "key": "k", "score": 1, "created_at": at.isoformat()}
+    assert http.post("/feedback", json=body).status_code == 200
+    for zone in (UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-8))):
+        for since, found in ((at - timedelta(minutes=30), 1), (at + timedelta(minutes=1), 0)):
+            told = since.astimezone(zone).isoformat()
+            assert len(http.get("/feedback", params={"min_created_at": told}).json()) == found
+
+
+def test_who_may_look_may_follow_the_link_to_a_run(
+    http: httpx.Client, upload: Upload, sessions: sessionmaker[Session]
+) -> None:
+    """Mails and the dashboard show `/api/v1/runs/{id}` to people, who have no ingest token."""
+    run = post(NOW)
+    assert upload(multipart(*parts_of(run))).status_code == 202
+    link = f"{http.base_url}/api/v1/runs/{run['id']}"
+    for scope in Scope:
+        headers = bearer(sessions, scope, name=scope.value)
+        assert httpx.get(link, headers=headers).json()["id"] == run["id"]
+        change = httpx.patch(link, headers=headers, json={"name": "forged"})
+        assert change.status_code == (202 if scope in (Scope.INGEST, Scope.ADMIN) else 403)
+        assert (
+            httpx.post(f"{http.base_url}/api/v1/runs/query", headers=headers, json={}).is_success is change.is_success
+        )
+    assert httpx.get(link).status_code == 401
 
 
 def test_an_unknown_encoding_is_refused(upload: Upload) -> None:

@@ -59,6 +59,20 @@ def test_an_absurd_start_is_replaced_by_ours(offset: timedelta) -> None:
     assert (run.start_time, run.end_time, run.day) == (NOW, NOW + timedelta(seconds=3), None)
 
 
+def test_what_retention_would_drop_at_once_is_refused_and_the_last_day_that_it_keeps_is_not() -> None:
+    """Counted as of today it would be an incident; every day of it would be two tables."""
+    kept, midnight = timedelta(days=30), NOW.replace(hour=0) - timedelta(days=30)
+    ids = {"id": str(ROOT), "run_id": str(ROOT), "key": "k"}
+    assert run_op([RawRun(True, {**ids, "start_time": midnight.isoformat()})], now=NOW, kept=kept).op.start_time
+    assert feedback_op({**ids, "created_at": midnight.isoformat()}, now=NOW, kept=kept).created_at == midnight
+    before = midnight - timedelta(seconds=1)
+    for body in ({"start_time": before.isoformat()}, {"dotted_order": stamp(before, ROOT)}):
+        with pytest.raises(BadFieldError, match="start_time is of 2026-05-15, and no more than 30 days are kept"):
+            run_op([RawRun(True, {**ids, **body})], now=NOW, kept=kept)
+    with pytest.raises(BadFieldError, match="created_at is of 2026-05-15"):
+        feedback_op({**ids, "created_at": before.isoformat()}, now=NOW, kept=kept)
+
+
 def test_two_statements_of_the_start_that_differ_widely_are_settled_by_the_dotted_order() -> None:
     """It decides the partition, so that post and patch meet."""
     run = op(dotted_order=stamp(NOW, ROOT), start_time=(NOW - timedelta(days=9)).isoformat())

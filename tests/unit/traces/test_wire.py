@@ -9,6 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from traces import wire
 from traces.wire import (
     MalformedUploadError,
     TooLargeError,
@@ -29,7 +30,7 @@ def test_parts_come_back_as_they_were_sent(parts: list[tuple[str, bytes]]) -> No
         b'--%s\r\nContent-Disposition: form-data; name="%s"\r\nX: y\r\n\r\n%s\r\n' % (boundary, name.encode(), data)
         for name, data in parts
     )
-    found = parts_of(body + b"--" + boundary + b"--\r\n", boundary)
+    found = list(parts_of(body + b"--" + boundary + b"--\r\n", boundary))
     assert [(part.name, part.data) for part in found] == parts
 
 
@@ -37,7 +38,7 @@ def test_parts_come_back_as_they_were_sent(parts: list[tuple[str, bytes]]) -> No
 def test_any_bytes_are_parts_or_a_clear_error(body: bytes) -> None:
     """Nothing else is raised."""
     with suppress(MalformedUploadError):
-        parts_of(body, b"b")
+        list(parts_of(body, b"b"))
 
 
 @given(st.binary(max_size=300))
@@ -53,6 +54,25 @@ def test_what_expands_beyond_the_limit_is_refused() -> None:
     assert decompress(body, " ZSTD ", limit=1000) == bytes(1000)
     with pytest.raises(TooLargeError, match="999"):
         decompress(body, "zstd", limit=999)
+
+
+def test_what_is_not_compressed_has_the_same_limit() -> None:
+    """Two ways to send the same."""
+    assert decompress(bytes(10), None, limit=10) == bytes(10)
+    with pytest.raises(TooLargeError, match="9 bytes"):
+        decompress(bytes(10), None, limit=9)
+
+
+def test_many_small_things_are_refused_before_they_are_made() -> None:
+    """Two bytes on the wire are a dictionary in memory, a header is a part: both are counted first."""
+    opened = b"[" + b"{}," * wire.MAX_CONTAINERS
+    wire.check_containers(opened[:-3])
+    with pytest.raises(TooLargeError, match="objects and lists"):
+        wire.check_containers(opened)
+    part = b'--b\r\nX: name="post.1"\r\n\r\n{}\r\n'
+    assert sum(1 for _ in parts_of(part * wire.MAX_PARTS + b"--b--\r\n", b"b")) == wire.MAX_PARTS
+    with pytest.raises(TooLargeError, match=str(wire.MAX_PARTS + 1)):
+        next(parts_of(part * (wire.MAX_PARTS + 1) + b"--b--\r\n", b"b"))
 
 
 def test_a_frame_that_asks_for_too_large_a_window_is_refused() -> None:
