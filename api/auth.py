@@ -44,16 +44,17 @@ def _token_of(request: Request) -> str | None:
     return request.headers.get("x-api-key")
 
 
-def requires(scope: Scope) -> Callable[[Request, sessionmaker[Session]], Caller]:
-    """Return a dependency that lets callers of the scope through: by a token, or by the cookie of a session.
+def requires(*scopes: Scope) -> Callable[[Request, sessionmaker[Session]], Caller]:
+    """Return a dependency that lets callers of any of the scopes through: by a token, or by the cookie of a session.
 
     It answers 401 where neither is valid, 403 where the caller may not do this, or a write by cookie lacks its proof.
     """
 
     def check(request: Request, sessions: Db) -> Caller:
         caller = caller_of(request, sessions)
-        if not caller.scope.allows(scope):
-            raise HTTPException(403, f"this takes the scope {scope.value!r}; yours is {caller.scope.value!r}")
+        if not any(caller.scope.allows(scope) for scope in scopes):
+            needed = " or ".join(repr(scope.value) for scope in scopes)
+            raise HTTPException(403, f"this takes the scope {needed}; yours is {caller.scope.value!r}")
         return caller
 
     return check
@@ -113,3 +114,5 @@ Ingest = Annotated[Caller, Depends(requires(Scope.INGEST))]
 Viewer = Annotated[Caller, Depends(requires(Scope.VIEWER))]
 Reviewer = Annotated[Caller, Depends(requires(Scope.REVIEWER))]
 Admin = Annotated[Caller, Depends(requires(Scope.ADMIN))]
+RunReader = Annotated[Caller, Depends(requires(Scope.INGEST, Scope.VIEWER))]
+"""Who sent a run may read it, and so may who follows the link to it that a mail or the dashboard shows."""

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.auth import Db, Ingest
+from api.auth import Db, Ingest, RunReader
 from api.routes.uploads import json_object, take_in
 from core.clock import utc_now
 from core.errors import NotFoundError
@@ -163,7 +163,7 @@ def query_runs(asked: V1Query, sessions: Db, bearer: Ingest) -> dict[str, Any]:
 
 
 @router_v1.get("/runs/{run_id}")
-def get_run(run_id: UUID, sessions: Db, bearer: Ingest) -> dict[str, Any]:
+def get_run(run_id: UUID, sessions: Db, bearer: RunReader) -> dict[str, Any]:
     """Return one run with its payloads."""
     return as_v1(_read(sessions, run_id, PAYLOADS))
 
