@@ -39,6 +39,13 @@ def check_app(job: RunningJob) -> None:
         checked = check.check_app(
             session, app_id, at=at, now=job.now, cadence=pace, run_url=source.run_url, parent=job.claim
         )
+        if checked.behind is not None:
+            # One job counts the rest, part by part, however many sweeps come by: each of those helps by one part.
+            key = f"check:{app_id}:behind:{checked.behind.isoformat()}"
+            if job.claim.key == key:
+                job.postpone(job.now, session)
+            else:
+                job.then(session, key=key, kind="monitoring.check_app", app_id=app_id, at=at.isoformat())
         if checked.recheck_at is not None:
             then = checked.recheck_at.isoformat(timespec="seconds")
             job.then(

@@ -22,7 +22,7 @@ from analysis.rates import worst_stretch
 from core.clock import CLOCK_SLACK, floor_time
 from db.models.apps import App, Project, Watermark
 from db.repositories import alerts, buckets, roots
-from db.repositories.buckets import HOUR
+from db.repositories.buckets import HOUR, Touched
 from db.repositories.jobs import Claim
 from db.repositories.projects import monitored_project
 from db.repositories.roots import Lens
@@ -37,6 +37,12 @@ TEACHES_NOTHING = timedelta(days=3)
 
 SLOTS_PER_BUCKET = 10
 """How finely the onset is looked for."""
+
+RUNS_AT_ONCE = 100_000
+"""Root runs that one check counts: 70 MB and some seconds. A backlog of more is counted in several, then judged."""
+
+COUNTED = "counted_until"
+"""How far a backlog was counted, in the watermark's state until it is judged."""
 
 EVIDENCE_RUNS = 10
 
@@ -84,6 +90,9 @@ class Checked:
     restated: int = 0
     moved: Moved = field(default_factory=Moved)
     recheck_at: datetime | None = None
+    behind: datetime | None = None
+    """Where more has changed than one check counts: when the last judgement was. Nothing was judged: half the runs
+    would be a false alarm. The rest is wanted at once."""
 
 
 def check_app(
@@ -111,35 +120,56 @@ def check_app(
     project = monitored_project(session, app)
     if project is None:
         return Checked(refused=f"{app.project!r} has no traces yet, or is never monitored")
-    last_check = mark.at if mark.state else None
-    rolled_up = last_check
-    if last_check is not None and last_check > now + CLOCK_SLACK:
-        # A check on a host whose clock was ahead. When the last honest one was nobody knows: the present is judged, as
-        # if we had watched until now, and what that host left half rolled up is rolled up again.
-        log.warning("monitoring.clock_was_ahead", app_id=app_id, last_check=last_check.isoformat())
-        rolled_up, last_check = now - LOOK_BACK, now
-        mark.at, mark.state = now, {"up_since": now.isoformat()}
-    elif last_check is not None and at < last_check:
+    last_check = mark.at if "up_since" in mark.state else None
+    ahead = last_check is not None and last_check > now + CLOCK_SLACK
+    if last_check is not None and at < last_check and not ahead:
         return Checked(refused="a later check was made already")
-    checked = Checked(restated=restate(session, app, project, last_check=rolled_up, now=now, cadence=cadence))
+    counted = mark.state.get(COUNTED)
+    taken = buckets.take_changes(
+        session, project.id, cadence.bucket, limit=RUNS_AT_ONCE, since=counted and datetime.fromisoformat(counted)
+    )
+    ended_since = None if taken.until else now - LOOK_BACK if ahead else last_check
+    checked = Checked(
+        restated=restate(session, app, project, taken.touched, ended_since=ended_since, now=now, cadence=cadence)
+    )
+    if taken.until is not None:
+        log.info("monitoring.behind", app_id=app_id, counted_until=taken.until.isoformat(), buckets_left=taken.left)
+        mark.state = {**mark.state, COUNTED: taken.until.isoformat()}
+        checked.behind = mark.at
+        return checked
+    if ahead:
+        # A check on a host whose clock was ahead. When the last honest one was nobody knows: the present is judged, as
+        # if we had watched until now, and what that host left half rolled up was rolled up again.
+        log.warning("monitoring.clock_was_ahead", app_id=app_id, last_check=mark.at.isoformat())
+        mark.at, mark.state, last_check = now, {"up_since": now.isoformat()}, now
     _look(session, app, project, mark=mark, last_check=last_check, now=now, cadence=cadence, run_url=run_url,
           parent=parent, checked=checked)  # fmt: skip
     return checked
 
 
 def restate(
-    session: Session, app: App, project: Project, *, last_check: datetime | None, now: datetime, cadence: Cadence
+    session: Session,
+    app: App,
+    project: Project,
+    changed: Touched,
+    *,
+    ended_since: datetime | None,
+    now: datetime,
+    cadence: Cadence,
 ) -> int:
-    """Recompute the buckets that changed, for every app of the project, and roll complete hours up."""
-    changed = buckets.widen(buckets.take_changes(session, project.id), cadence.bucket)
+    """Recompute the buckets that changed, for every app of the project, and roll complete hours up.
+
+    Args:
+        ended_since: hours of `app` that ended since then are rolled up, too.
+    """
     complete = floor_time(now, HOUR)
     touched = {hour for hour in buckets.hours_of(changed, cadence.bucket) if hour < complete}
     restated = 0
     for sharer in buckets.apps_of_project(session, app.project):
         restated += buckets.recompute(session, sharer, project.id, changed, width=cadence.bucket, now=now)
         ended = set(touched)
-        if sharer.id == app.id and last_check is not None:
-            hour = max(floor_time(last_check, HOUR), complete - LOOK_BACK)
+        if sharer.id == app.id and ended_since is not None:
+            hour = max(floor_time(ended_since, HOUR), complete - LOOK_BACK)
             while hour < complete:
                 ended.add(hour)
                 hour += HOUR

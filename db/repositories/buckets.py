@@ -107,6 +107,9 @@ SELECT :app, c.hour, c.runs, c.finished, c.errors, c.sla_met, coalesce(l.answere
        scores = excluded.scores, tokens = excluded.tokens, cost = excluded.cost
 """)
 
+FIRST_LOOK = 64
+"""Buckets whose runs are counted first."""
+
 SPANS_CAP = 200
 """Index ranges per recomputation. A backfill with holes is read in wider ranges and filtered by bucket."""
 
@@ -120,18 +123,71 @@ def lock_watermark(session: Session, app_id: int, name: str, *, now: datetime) -
     return session.get_one(Watermark, (app_id, name), with_for_update=True, populate_existing=True)
 
 
+_NOTED = text("""
+SELECT DISTINCT extract(epoch FROM bucket)::bigint AS slot FROM bucket_changes
+ WHERE project_id = :project AND bucket >= :since ORDER BY slot
+""")
 _TAKE = text("""
-WITH taken AS (DELETE FROM bucket_changes WHERE project_id = :project RETURNING bucket)
+WITH taken AS (
+    DELETE FROM bucket_changes WHERE project_id = :project AND bucket >= :since AND bucket < :until RETURNING bucket
+)
 SELECT DISTINCT extract(epoch FROM bucket)::bigint AS slot FROM taken ORDER BY slot
 """)
+_EVER, _NEVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def take_changes(session: Session, project_id: UUID) -> list[int]:
-    """Delete the notes of a project that this transaction sees, and return their slots, sorted, each once.
+@dataclass(frozen=True)
+class Taken:
+    """Buckets that changed, as many as one transaction should recompute.
 
-    A slot is the start of a minute, in seconds since the epoch.
+    Attributes:
+        until: where the next transaction goes on; None where it took all that was noted.
+        left: buckets that it leaves.
     """
-    return list(session.scalars(_TAKE, {"project": project_id}))
+
+    touched: Touched
+    until: datetime | None
+    left: int
+
+
+def take_changes(
+    session: Session, project_id: UUID, width: timedelta, *, limit: int, since: datetime | None = None
+) -> Taken:
+    """Delete a project's notes and return the buckets that they touch; of a backlog the oldest part alone.
+
+    Args:
+        limit: about so many root runs the buckets hold together; one bucket is taken however many it holds.
+        since: what is noted of the time before stays. Who goes on where the last part ended comes to an end, however
+            quickly the past changes behind it.
+    """
+    width_s = int(width.total_seconds())
+    reach = {"project": project_id, "since": since or _EVER}
+    noted = widen(list(session.scalars(_NOTED, reach)), width)
+    size = _fitting(session, project_id, noted, width_s, limit)
+    left = noted.size - size
+    until = _at(int(noted[size - 1] + 1) * width_s) if left else None
+    # What this statement deletes was committed before the runs are read; what it does not see stays for the next.
+    slots = list(session.scalars(_TAKE, {**reach, "until": until or _NEVER}))
+    return Taken(widen(slots, width), until, left)
+
+
+def _fitting(session: Session, project_id: UUID, touched: Touched, width_s: int, limit: int) -> int:
+    """Return how many of the buckets, from the oldest on, can be read without more than `limit` root runs.
+
+    At ever longer parts, so that what is counted is in proportion to what is taken and not to the whole backlog.
+    """
+    size = FIRST_LOOK
+    while touched.size:
+        part = touched[:size]
+        index, runs = roots.counts(session, project_id, _read_for(part, width_s), width_s=width_s)
+        reached = np.cumsum(runs)
+        if reached.size and reached[-1] > limit:
+            over = index[np.searchsorted(reached, limit, side="right")]
+            return max(int(np.searchsorted(touched, over)), 1)
+        if part.size == touched.size:
+            break
+        size *= 16
+    return int(touched.size)
 
 
 def widen(slots: Sequence[int], width: timedelta) -> Touched:
@@ -152,9 +208,7 @@ def recompute(
     if touched.size == 0:
         return 0
     width_s = int(width.total_seconds())
-    runs, scores = roots.read(
-        session, project_id, [(_at(low * width_s), _at(high * width_s)) for low, high in _spans(touched)]
-    )
+    runs, scores = roots.read(session, project_id, _read_for(touched, width_s))
     wanted = set(touched.tolist())
     # A span may bridge a gap: its buckets were not touched and stay as they are.
     counted = [
@@ -187,6 +241,11 @@ def _at(seconds: int) -> datetime:
 
 def _count(result: Any) -> int:
     return int(result.rowcount)
+
+
+def _read_for(touched: Touched, width_s: int) -> list[tuple[datetime, datetime]]:
+    """Return the stretches of time that are read for these buckets."""
+    return [(_at(low * width_s), _at(high * width_s)) for low, high in _spans(touched)]
 
 
 def _spans(touched: Touched) -> list[tuple[int, int]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, event, func, select
@@ -13,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from agents.monitoring.check import Cadence, Checked, check_app
 from analysis.histogram import LogHistogram
+from core.clock import utc_now
 from core.settings import OWN_PROJECT
 from core.states import AlertKind, AlertState, JobState, Severity
 from db.models.alerts import AlertEvent, MonitoringAlert
@@ -21,7 +24,10 @@ from db.models.jobs import Job
 from db.models.metrics import BucketChange, DetectorState, MetricBucket, MetricHour
 from db.queries.status import app_statuses
 from db.repositories import alerts as alert_repository
+from db.repositories import jobs as job_repository
+from db.repositories import roots
 from tests.monitoring_world import Spec, World, make_world, steady
+from workers import runner
 
 NOW = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
 REAL = Cadence()
@@ -653,3 +659,97 @@ def test_a_check_of_a_clock_that_was_ahead_is_no_sign_of_life(sessions: sessionm
         with sessions() as session:
             [app] = app_statuses(session, now=NOW + timedelta(minutes=minutes))
         assert app.last_sweep == NOW
+
+
+@pytest.mark.parametrize("width_s", [10, 90, 300])
+def test_a_backlog_is_counted_in_parts_and_judged_when_it_is_whole(
+    sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch, width_s: int
+) -> None:
+    """No part reads more than its share, none is judged, and what comes out is what one look would have counted.
+
+    Late scores keep changing the oldest runs meanwhile: the parts come to their end all the same.
+    """
+    cadence = Cadence(bucket=timedelta(seconds=width_s))
+    read: list[int] = []
+    reading = roots.read
+
+    def read_and_note(*given: Any) -> Any:
+        found = reading(*given)
+        read.append(len(found[0].start))
+        return found
+
+    monkeypatch.setattr(roots, "read", read_and_note)
+    past = healthy_past(NOW - timedelta(minutes=10), days=1) + live(
+        NOW - timedelta(minutes=10), 590, per_second=1, wrong=0.5
+    )
+    worlds = [make_world(sessions, project=name) for name in ("whole", "parts")]
+    for world in worlds:
+        world.add([replace(run, id=uuid4()) for run in past])
+    check(worlds[0], NOW, cadence)
+    monkeypatch.setattr("agents.monitoring.check.RUNS_AT_ONCE", 400)
+    read.clear()
+    late = [Spec(past[0].at)]
+    worlds[1].add(late)
+    behind = 0
+    while check(worlds[1], NOW, cadence).behind is not None:
+        behind += 1
+        assert behind < 10
+        assert [alert for alert in alerts(worlds[1]) if alert.app_id == worlds[1].app_id] == []
+        worlds[1].score(late, "fact_accuracy", 1.0)
+    assert behind >= len(past) // 400
+    assert max(read) <= 500  # a minute or a bucket more than was asked for
+    found = [[alert for alert in alerts(world) if alert.app_id == world.app_id] for world in worlds]
+    assert [alert.metric for alert in found[0]] == [alert.metric for alert in found[1]]
+    assert [alert.metric for alert in found[1]] == (["fact_accuracy"] if width_s > 10 else [])
+    assert check(worlds[1], NOW + timedelta(minutes=5), cadence).restated == 1  # the late score
+    counted = [
+        [(row.bucket, row.runs, row.errors, row.sla_met) for row in buckets(world) if row.app_id == world.app_id][1:]
+        for world in worlds
+    ]
+    assert counted[0] == counted[1]
+    with sessions() as session:
+        hours = [
+            session.execute(
+                select(MetricHour.hour, MetricHour.runs)
+                .where(MetricHour.app_id == world.app_id)
+                .order_by(MetricHour.hour)
+            ).all()[1:]
+            for world in worlds
+        ]
+    assert hours[0] == hours[1]
+    assert len(hours[0]) >= 23
+
+
+def test_one_job_counts_the_rest_of_a_backlog(sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps go on meanwhile: each helps by one part, and none begins a chain of its own."""
+    from tasks.monitoring import check_app as task
+
+    monkeypatch.setattr("agents.monitoring.check.RUNS_AT_ONCE", 200)
+    world = make_world(sessions)
+    world.add(healthy_past(utc_now(), days=1))
+
+    def swept(key: str) -> int:
+        with sessions.begin() as session:
+            args = {"app_id": world.app_id, "at": utc_now().isoformat()}
+            job_id = job_repository.enqueue(session, key=key, kind="monitoring.check_app", args=args)
+        assert job_id is not None
+        runner.run(job_id, task.handler, owner=key, sessions=sessions)
+        return job_id
+
+    first, second = swept("check:1:a"), swept("check:1:b")
+    with sessions() as session:
+        states = {job.id: job.state for job in session.scalars(select(Job))}
+    [rest] = states.keys() - {first, second}
+    assert states == {first: JobState.DONE, second: JobState.DONE, rest: JobState.QUEUED}
+    parts = 0
+    while states[rest] is JobState.QUEUED:
+        parts += 1
+        assert parts < 10
+        runner.run(rest, task.handler, owner="c", sessions=sessions)
+        with sessions() as session:
+            states = {job.id: job.state for job in session.scalars(select(Job))}
+    assert parts >= 4
+    assert states == dict.fromkeys((first, second, rest), JobState.DONE)
+    assert sum(bucket.runs for bucket in buckets(world)) == 1440
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(BucketChange)) == 0
