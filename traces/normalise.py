@@ -114,7 +114,7 @@ def run_op(raws: Sequence[RawRun], *, now: datetime, kept: timedelta = OLDEST) -
         **usage,
     )
     if len(raws) > 1:
-        op.split = lambda: [run_op([each], now=now).op for each in raws]
+        op.split = lambda: _split(op, raws, now)
     _place(op, body, now, kept)
     if op.duration is not None and op.posted:
         extra = {**extra, "metamon": {"client_start_time": clean.text(body.get("start_time"), 50)}}
@@ -122,6 +122,13 @@ def run_op(raws: Sequence[RawRun], *, now: datetime, kept: timedelta = OLDEST) -
         op.extra = pack(clean.stored_json(extra))
     session_id = clean.uuid_or_none(body.get("session_id"), "session_id")
     return Addressed(op, clean.text(body.get("session_name"), 250), session_id)
+
+
+def _split(op: RunOp, raws: Sequence[RawRun], now: datetime) -> Sequence[RunOp]:
+    try:
+        return [run_op([each], now=now).op for each in raws]
+    except BadFieldError:
+        return [op]  # a field that a later statement replaces is not understood: together they are
 
 
 def _ranked(raws: Sequence[RawRun]) -> list[RawRun]:

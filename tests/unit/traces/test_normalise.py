@@ -123,6 +123,15 @@ def test_a_patch_goes_before_a_post_and_a_later_patch_before_an_earlier_one() ->
     assert merged([late, early]).name == "early"
 
 
+def test_a_post_that_makes_sense_with_its_patch_alone_is_stored_as_both() -> None:
+    """One such run must not cost a whole upload when it is met in the store already."""
+    post = RawRun(True, {"id": str(ROOT), "name": "q", "trace_id": "nonsense"})
+    patch = RawRun(False, {"id": str(ROOT), "trace_id": str(ROOT)})
+    whole = run_op([post, patch], now=NOW).op
+    assert whole.split is not None
+    assert [(part.name, part.trace_id) for part in whole.split()] == [("q", ROOT)]
+
+
 def test_attributes_are_flat_texts() -> None:
     """Scalars only; booleans are words; a tag is an attribute."""
     flat = attributes("answer", {"region": "emea", "beta": True, "k": 4, "nested": {"x": 1}, "none": None}, ["live"])
