@@ -13,6 +13,8 @@ from db.models.metrics import BucketChange, MetricBucket, MetricHour
 from db.repositories import changes, user_sessions
 
 JOBS_KEPT = timedelta(days=7)
+DEAD_JOBS_KEPT = timedelta(days=90)
+"""A dead job waits for a person; nobody tries again what failed a quarter ago, or before the oldest run there is."""
 BUCKETS_KEPT = timedelta(days=35)
 HOURS_KEPT = timedelta(days=400)
 
@@ -28,7 +30,7 @@ def delete_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict
     """
     buckets_kept = max(BUCKETS_KEPT, runs_kept)
     counts = {
-        "jobs": _delete_jobs(session, now - JOBS_KEPT),
+        "jobs": _delete_jobs(session, now - JOBS_KEPT, dead_before=now - max(DEAD_JOBS_KEPT, runs_kept)),
         "metric_buckets": _count(session, MetricBucket, MetricBucket.bucket < now - buckets_kept),
         "metric_hours": _count(session, MetricHour, MetricHour.hour < now - HOURS_KEPT),
         "bucket_changes": _count(session, BucketChange, BucketChange.bucket < now - runs_kept),
@@ -38,13 +40,10 @@ def delete_old(session: Session, *, now: datetime, runs_kept: timedelta) -> dict
     return counts
 
 
-def _delete_jobs(session: Session, before: datetime) -> int:
-    old = (
-        select(Job.id)
-        .where(Job.state.in_([JobState.DONE, JobState.CANCELLED]), Job.finished_at < before)
-        .order_by(Job.id)
-        .limit(BATCH)
-    )
+def _delete_jobs(session: Session, before: datetime, *, dead_before: datetime) -> int:
+    over = Job.state.in_([JobState.DONE, JobState.CANCELLED])
+    forgotten = (Job.state == JobState.DEAD) & (Job.finished_at < dead_before)
+    old = select(Job.id).where(Job.finished_at < before, over | forgotten).order_by(Job.id).limit(BATCH)
     return int(session.execute(delete(Job).where(Job.id.in_(old))).rowcount)  # type: ignore[attr-defined]
 
 

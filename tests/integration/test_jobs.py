@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.errors import ForbiddenTransitionError, PermanentError
 from core.states import JobState
 from db.models.jobs import Job
-from db.repositories import jobs
+from db.queries import fleet
+from db.repositories import jobs, retention
 from workers.runner import RETRY_CAP, RunningJob, retry_delay, run
 
 LEASE = timedelta(seconds=30)
@@ -180,3 +182,69 @@ def test_waiting_is_no_attempt(sessions: sessionmaker[Session]) -> None:
     run(job_id, lambda job: job.postpone(later), owner="a", sessions=sessions)
     row = state_of(sessions, job_id)
     assert (row.state, row.attempts, row.run_at) == (JobState.QUEUED, 0, later)
+
+
+def add_finished(sessions: sessionmaker[Session], state: JobState, count: int, *, days_ago: int) -> None:
+    """Add jobs that ended so many days ago."""
+    with sessions.begin() as session:
+        session.execute(
+            text(
+                "INSERT INTO jobs (key, kind, queue, state, created_at, finished_at) "
+                "SELECT concat_ws(':', cast(:state AS text), cast(:days AS text), n), 'research.investigate', "
+                "'research', :state, now() - :days * interval '1 day', now() - :days * interval '1 day' "
+                "FROM generate_series(1, :count) AS n"
+            ),
+            {"state": state.value, "days": days_ago, "count": count},
+        )
+
+
+@pytest.mark.parametrize(("kept_days", "left"), [(30, {8, 80}), (365, {8, 80, 100})])
+def test_dead_jobs_wait_for_a_person_and_not_for_ever(
+    sessions: sessionmaker[Session], kept_days: int, left: set[int]
+) -> None:
+    """A quarter, or as long as runs are kept; what is done goes after a week."""
+    for state in (JobState.DONE, JobState.DEAD):
+        for days in (8, 80, 100):
+            add_finished(sessions, state, 1, days_ago=days)
+    with sessions.begin() as session:
+        deleted = retention.delete_old(session, now=utc_now(), runs_kept=timedelta(days=kept_days))
+    with sessions() as session:
+        keys = set(session.scalars(select(Job.key)))
+    assert keys == {f"dead:{days}:1" for days in left}
+    assert deleted["jobs"] == 6 - len(left)
+
+
+def test_the_queues_are_counted_past_all_that_is_done(sessions: sessionmaker[Session], db_engine: Engine) -> None:
+    """Scraped every few seconds: a week of done jobs must not be read for it."""
+    now = utc_now()
+    add_finished(sessions, JobState.DONE, 20_000, days_ago=1)
+    add_finished(sessions, JobState.DEAD, 2, days_ago=1)
+    with sessions.begin() as session:
+        for key, fields in {
+            "due": {"run_at": now - timedelta(seconds=40), "dispatches": 2},
+            "later": {"run_at": now + timedelta(hours=1)},
+            "held": {"state": JobState.RUNNING, "lease_until": now + LEASE},
+            "lost": {"state": JobState.RUNNING, "lease_until": now - LEASE},
+        }.items():
+            session.add(Job(**{"key": key, "kind": "research.investigate", "queue": "research", **fields}))
+        session.execute(text("ANALYZE jobs"))
+    plans: list[str] = []
+
+    def explain(connection: Connection, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        if "EXPLAIN" not in statement:
+            plans.extend(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", given))
+
+    event.listen(db_engine, "before_cursor_execute", explain)
+    with sessions() as session:
+        idle, research = fleet.queues(session, ["rollout", "research"], now=now)
+    event.remove(db_engine, "before_cursor_execute", explain)
+    assert idle.model_dump() == {
+        "name": "rollout", "queued": 0, "running": 0, "dead": 0, "oldest_age_s": None, "redispatched": 0,
+        "expired_leases": 0,
+    }  # fmt: skip
+    assert (research.queued, research.running, research.dead) == (2, 2, 2)
+    assert (research.oldest_age_s, research.redispatched, research.expired_leases) == (40, 1, 1)
+    assert {name for name in ("ix_jobs_due", "ix_jobs_leases", "ix_jobs_dead") if name in " ".join(plans)} == {
+        "ix_jobs_due", "ix_jobs_leases", "ix_jobs_dead",
+    }  # fmt: skip
+    assert not any("Seq Scan" in line for line in plans)
