@@ -220,12 +220,13 @@ def test_the_queues_are_counted_past_all_that_is_done(sessions: sessionmaker[Ses
     add_finished(sessions, JobState.DONE, 20_000, days_ago=1)
     add_finished(sessions, JobState.DEAD, 2, days_ago=1)
     with sessions.begin() as session:
-        for key, fields in {
+        open_jobs: dict[str, dict[str, Any]] = {
             "due": {"run_at": now - timedelta(seconds=40), "dispatches": 2},
             "later": {"run_at": now + timedelta(hours=1)},
             "held": {"state": JobState.RUNNING, "lease_until": now + LEASE},
             "lost": {"state": JobState.RUNNING, "lease_until": now - LEASE},
-        }.items():
+        }
+        for key, fields in open_jobs.items():
             session.add(Job(**{"key": key, "kind": "research.investigate", "queue": "research", **fields}))
         session.execute(text("ANALYZE jobs"))
     plans: list[str] = []
