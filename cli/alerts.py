@@ -96,6 +96,7 @@ def show(alert_id: int, as_json: JsonFlag = False) -> None:
         *_rows("because", alert.reasons),
         *_rows("evidence", alert.trace_urls),
         *_rows("related", [f"alert {other}" for other in alert.related]),
+        *_rows("in words", [f"{alert.explanation}  ({alert.explained_by})"] if alert.explanation else []),
         *_rows("proposal", alert.proposals),
         *_rows(
             "silence", [f"{s.id}: {s.reason} ({s.author}, until {s.ends_at:%Y-%m-%d %H:%M %Z})" for s in alert.silences]
@@ -131,6 +132,8 @@ def _outlook(alert: AlertDetail) -> list[str]:
         lines.append(f"research: {alert.root_cause}")
     elif alert.research is not None:
         lines.append("research: nothing stands out" if alert.research is JobState.DONE else "research: under way")
+    if alert.explanation is not None:
+        lines.append(f"in words: {alert.explanation}  ({alert.explained_by})")
     return lines
 
 

@@ -91,9 +91,9 @@ class Settings(BaseSettings):
     openai_model: str = Field(default="gpt-5-mini", description="Model that explains and proposes.")
     model_price_in: float = Field(default=0.25, ge=0, description="USD per million tokens of questions.")
     model_price_out: float = Field(default=2.0, ge=0, description="USD per million tokens of answers.")
-    model_calls: int = Field(default=6, ge=0, description="Calls of one investigation at most.")
-    model_tokens: int = Field(default=60_000, ge=0, description="Tokens of one investigation at most.")
-    model_usd: float = Field(default=0.1, ge=0, description="USD of one investigation at most.")
+    model_calls: int = Field(default=6, ge=0, description="Calls of one investigation or impact at most.")
+    model_tokens: int = Field(default=60_000, ge=0, description="Tokens of one investigation or impact at most.")
+    model_usd: float = Field(default=0.1, ge=0, description="USD of one investigation or impact at most.")
     model_calls_daily: int = Field(default=200, ge=0, description="Calls of one app in 24 hours at most.")
     model_tokens_daily: int = Field(default=1_000_000, ge=0, description="Tokens of one app in 24 hours at most.")
     model_usd_daily: float = Field(default=2.0, ge=0, description="USD of one app in 24 hours at most.")
@@ -108,6 +108,11 @@ class Settings(BaseSettings):
     screen_calls: int = Field(default=64, ge=0, description="Answers of one quick screen at most, all arms together.")
     screen_seconds: float = Field(default=120, gt=0, le=240, description="After so long a quick screen ends.")
     screen_usd: float = Field(default=0.5, ge=0, description="USD of one quick screen at most, as far as answers tell.")
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model is configured."""
+        return self.openai_api_key is not None or self.openai_base_url is not None
 
     @property
     def sweep_period(self) -> timedelta:

@@ -14,7 +14,7 @@ class BudgetExceededError(MetamonError):
 
 @dataclass
 class Budget:
-    """What one investigation may spend. A call that never answered counts by estimate."""
+    """What one piece of work may spend. A call that never answered counts by estimate."""
 
     calls: int = 4
     tokens: int = 20_000

@@ -55,7 +55,7 @@ class RefusedError(ModelError):
 
 @dataclass
 class Model:
-    """A configured model with its budget. Make one for each investigation."""
+    """A configured model with its budget. Make one for each piece of work."""
 
     settings: Settings
     budget: Budget = field(default_factory=Budget)
@@ -208,7 +208,7 @@ def _schema_of(schema: type[BaseModel]) -> str:
 
 def configured(settings: Settings) -> Model | None:
     """Return the model that the settings name, or None where none is configured."""
-    if settings.openai_api_key is None and settings.openai_base_url is None:
+    if not settings.has_model:
         return None
     budget = Budget(
         calls=settings.model_calls,

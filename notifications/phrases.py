@@ -156,7 +156,7 @@ def method(view: DigestView) -> str:
         return f"{said} No language model was asked."
     return (
         f"{said} Language models: {view.spend.tokens:,} of at most {view.spend.cap:,} tokens "
-        f"in {wording.count(view.spend.pieces, 'investigation')}."
+        f"in {wording.count(view.spend.pieces, 'task')}."
     )
 
 

@@ -1,22 +1,18 @@
-"""Asking a model about a finding, within what the app may spend: reserved first, settled whatever comes of it."""
+"""Asking a model about a finding: why it fails where there is a cause, what the deviation looks like where none is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
-
+from agents.research import shape
 from agents.research.explain import Explanation, explain
 from agents.research.investigation import Finding, Subject
 from agents.research.rewrite import rewrite
+from agents.spending import granted
 from core.settings import Settings
-from db.repositories import usage
-from db.repositories.usage import Caps
 from db.session import Sessions
-from llm.client import Model, configured
-
-log = structlog.get_logger(__name__)
+from llm.client import Model
 
 
 @dataclass(frozen=True)
@@ -32,26 +28,12 @@ def ask(sessions: Sessions, settings: Settings, subject: Subject, finding: Findi
 
     Evidence, causes and the hypotheses that statistics made are the same whatever it does.
     """
-    model = configured(settings)
-    evidence = finding.evidence
-    if model is None or evidence is None or not evidence.causes:
-        return Said(finding)
-    wanted = Caps(model.budget.calls, model.budget.tokens, model.budget.usd)
-    daily = Caps(settings.model_calls_daily, settings.model_tokens_daily, settings.model_usd_daily)
-    with sessions() as session, session.begin():
-        granted = usage.reserve(
-            session, subject.app_id, purpose="research", model=model.name, now=now, wanted=wanted, daily=daily
-        )
-    if isinstance(granted, str):
-        log.warning("research.model_not_asked", app=subject.app, reason=granted)
-        return Said(finding)
-    model.budget.calls, model.budget.tokens = granted.caps.calls, granted.caps.tokens
-    model.budget.usd = granted.caps.usd
-    try:
+    with granted(sessions, settings, subject.app_id, purpose="research", now=now) as model:
+        if model is None:
+            return Said(finding)
+        if finding.cause is None:
+            return Said(finding, shape.describe(sessions, settings, subject, model))
         return _ask(model, subject, finding)
-    finally:
-        with sessions() as session, session.begin():
-            usage.settle(session, granted.id, budget=model.budget, answered=model.answered > 0)
 
 
 def _ask(model: Model, subject: Subject, finding: Finding) -> Said:

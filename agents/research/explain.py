@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -17,6 +18,9 @@ from llm.redaction import redact, redact_all
 log = structlog.get_logger(__name__)
 
 TEXT_CAP = 1500
+
+WHOLE_FROM = 10_000
+"""From here on a figure is told as a whole number."""
 
 _FORBIDDEN = re.compile(
     r"://|www\.|[`$<>{}\\]|\b(?:sudo|curl|wget|rm -|chmod|eval|exec)\b|ignore (?:all|any|the|your|previous)"
@@ -69,6 +73,45 @@ class Labelled(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     labels: list[Label] = Field(min_length=1, max_length=10)
+
+
+class Worded(BaseModel):
+    """What the model may answer where all that is asked for is words."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    explanation: Annotated[str, StringConstraints(min_length=20, max_length=TEXT_CAP)]
+
+
+def in_words(prompt: str, packet: dict[str, Any], model: Model) -> Explanation | None:
+    """Return a model's words about a packet of figures, or None where no usable answer came.
+
+    Args:
+        prompt: one of `llm.library.NAMES`.
+        packet: all that it may speak about; its figures are rounded as they are shown to readers.
+    """
+    shown = rounded(packet)
+    known = json.dumps(redact_all(shown), ensure_ascii=False)
+    try:
+        answer = model.ask(prompt, shown, Worded, check=lambda answer: keep_to(known, answer.explanation))
+    except ModelError as error:
+        log.warning("model.no_words", prompt=prompt, reason=str(error))
+        return None
+    return Explanation(" ".join(answer.explanation.split()), f"{model.name}, prompt {model.prompts[prompt]}")
+
+
+def rounded(value: Any) -> Any:
+    """Return data with four digits a figure, as readers are shown: one is quoted as it stands, or refused."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    short = round(value) if abs(value) >= WHOLE_FROM else float(f"{value:.4g}")
+    return int(short) if float(short).is_integer() else short
 
 
 def explain(evidence: Evidence, ideas: list[Hypothesis], model: Model | None) -> Explanation | None:

@@ -42,9 +42,10 @@ def record(
     """
     assert subject.alert_id is not None, "a question without an alert leaves nothing behind"
     cause, evidence = finding.cause, finding.evidence
+    words = {} if explanation is None else {"explanation": explanation.text, "explained_by": explanation.by}
     error_patterns.see(session, subject.app_id, [remembered(pattern) for pattern in finding.patterns], now=now)
     if cause is None or evidence is None or finding.sample is None:
-        _event(session, subject, now, causes=[], summary=nothing_found(evidence))
+        _event(session, subject, now, causes=[], summary=nothing_found(evidence), **words)
         return []
     proposals.lock_app(session, subject.app_id)
     ideas = finding.hypotheses
@@ -69,8 +70,8 @@ def record(
             selects=finding.selects[own.id],
             summary=summaries[own.id],
         )
-        if explanation is not None and own is cause:  # it was asked about the first
-            fields |= {"explanation": explanation.text, "explained_by": explanation.by}
+        if own is cause:  # it was asked about the first
+            fields |= words
         proposal_id = proposals.add_once(session, rank=rank, **fields)
         if proposal_id is not None:
             made.append(proposal_id)
@@ -83,6 +84,8 @@ def record(
     detail: dict[str, Any] = {"proposal_ids": made} if wanted or not found else {}
     if found:
         detail["proposal_id"] = found[0]
+    if not made:  # nothing else carries them
+        detail |= words
     _event(
         session, subject, now, causes=causes, summary=summaries[cause.id], attached=bool(found) and not wanted, **detail
     )

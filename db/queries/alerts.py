@@ -88,6 +88,9 @@ class AlertDetail(AlertRecord):
     """How far the investigation is; None where none was started, or it was long ago."""
     root_cause: str | None
     """What research named, in a sentence."""
+    explanation: str | None
+    """A model's words on the shape of the deviation, where one is configured and no proposal came of the alert."""
+    explained_by: str | None
     run_ids: list[str]
     exemplar: UUID | None
     """A run of it that could become a golden case, once it is over; None where there is none, or it is one."""
@@ -142,6 +145,7 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
     alert, name = found
     rows = session.scalars(select(AlertEvent).where(AlertEvent.alert_id == alert_id).order_by(AlertEvent.id))
     events = [AlertEventRecord.model_validate(row, from_attributes=True) for row in rows]
+    told = [event.detail for event in events if event.kind == "researched"][-1:]
     proposals = select(ImprovementProposal.id).where(ImprovementProposal.alert_id == alert_id)
     causes = select(ImprovementProposal.root_cause).where(ImprovementProposal.alert_id == alert_id)
     muted = [
@@ -160,6 +164,8 @@ def show_alert(session: Session, alert_id: int, *, now: datetime) -> AlertDetail
             "muted_by": _muted_by(alert, events),
             "research": session.scalars(select(Job.state).where(Job.key == f"research:{alert_id}")).one_or_none(),
             "root_cause": session.scalars(causes.order_by(ImprovementProposal.rank).limit(1)).one_or_none(),
+            "explanation": told[0].get("explanation") if told else None,
+            "explained_by": told[0].get("explained_by") if told else None,
             "run_ids": alert.run_ids,
             "exemplar": exemplar_of(session, alert),
             "related": sorted({other for event in events for other in event.detail.get("related", [])}),
