@@ -73,6 +73,8 @@ def show(proposal_id: int, as_json: JsonFlag = False) -> None:
         if record.method == "placebo"
         else "a description without a control: it says nothing of causes",
     ]
+    if record.explanation:
+        lines.append(f"{record.explanation}  ({record.explained_by})")
     for line in lines:
         out.print(line, markup=False, highlight=False)
     print_table(

@@ -36,6 +36,10 @@ def measure_impact(job: RunningJob) -> None:
     if isinstance(measured, datetime):
         job.postpone(measured)
         return
+    if measured is not None and settings().has_model:
+        from agents import impact_words  # a client of the model: megabytes that a worker without one does not need
+
+        measured = impact_words.put_into_words(job.sessions, settings(), measured, now=job.now)
     with job.finish() as session:
         if measured is not None and not impact.settle(session, measured, now=job.now, parent=job.claim):
             # Paused, taken back or completed while we measured. Whether anything is left to do, the next look says.

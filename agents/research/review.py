@@ -186,7 +186,10 @@ def _aftermath(detail: ProposalDetail) -> Iterator[Section]:
     if detail.measured is not None and detail.measured.measured_pct is not None:
         low, high = detail.measured.measured_interval
         span = f" ({low:+.1f} … {high:+.1f})" if low is not None and high is not None else ""
-        yield Section("Measured", [Line(f"{detail.measured.measured_pct:+.1f} %{span} by {detail.measured.method}")])
+        worth = [Line(f"{detail.measured.measured_pct:+.1f} %{span} by {detail.measured.method}")]
+        if detail.measured.explanation:
+            worth.append(Line(f"{detail.measured.explanation}  ({detail.measured.explained_by})"))
+        yield Section("Measured", worth)
     if detail.alternatives:
         yield Section("Other proposals of this alert", [Line(", ".join(map(str, detail.alternatives)))])
     if detail.also_alerts:

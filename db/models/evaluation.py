@@ -69,13 +69,17 @@ class ImprovementImpact(Base):
     roi_high: Mapped[float | None]
     assumptions: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     """Value of a good answer, price of an hour: what the ROI stands on."""
+    explanation: Mapped[str | None]
+    """The model's prose, where one is configured and kept to its packet."""
+    explained_by: Mapped[str | None]
+    """Name of that model, and where its prompt came from."""
     window_start: Mapped[datetime]
     window_end: Mapped[datetime]
     created_at: Mapped[Created]
 
 
 class ModelUsage(Base):
-    """What a language model was asked on our own behalf: the spend of one investigation."""
+    """What a language model was asked on our own behalf: the spend of one piece of work."""
 
     __tablename__ = "model_usage"
 
@@ -83,7 +87,7 @@ class ModelUsage(Base):
     app_id: Mapped[int | None] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"))
     at: Mapped[Created] = mapped_column(index=True)
     purpose: Mapped[str]
-    """`research`."""
+    """`research` or `impact`."""
     model: Mapped[str]
     calls: Mapped[int]
     tokens: Mapped[int]

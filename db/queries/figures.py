@@ -193,7 +193,7 @@ def _models(session: Session, now: datetime) -> list[Family]:
     ).one()
     return [
         Family("metamon_model_tokens_day", "gauge", "Tokens asked of language models in 24 hours", [({}, tokens)]),
-        Family("metamon_model_token_cap_day", "gauge", "What those investigations might have spent", [({}, cap)]),
+        Family("metamon_model_token_cap_day", "gauge", "What those pieces of work might have spent", [({}, cap)]),
         Family("metamon_model_calls_day", "gauge", "Calls of language models in 24 hours", [({}, calls)]),
     ]
 

@@ -40,6 +40,9 @@ class ImpactRecord(BaseModel):
     roi: float | None
     roi_interval: tuple[float, float] | None
     assumptions: dict[str, Any]
+    explanation: str | None
+    """A model's words on it, where one is configured."""
+    explained_by: str | None
     window_start: datetime
     window_end: datetime
 

@@ -115,6 +115,9 @@ class ImpactSummary(BaseModel):
     measured_interval: tuple[float | None, float | None]
     method: str
     roi: float | None
+    explanation: str | None
+    """A model's words on it, where one is configured."""
+    explained_by: str | None
 
 
 class ProposalDetail(ProposalRecord):
@@ -262,6 +265,8 @@ def _impact(session: Session, proposal_id: int) -> ImpactSummary | None:
         measured_interval=(row.measured_low, row.measured_high),
         method=row.method,
         roi=row.roi,
+        explanation=row.explanation,
+        explained_by=row.explained_by,
     )
 
 

@@ -60,6 +60,8 @@ def add_impact(sessions: sessionmaker[Session], rollout_id: int) -> None:
                 measured_high=10.0,
                 significant=True,
                 roi=3.0,
+                explanation="It kept its [promise].",
+                explained_by="fake, prompt local",
                 window_start=NOON,
                 window_end=NOON + timedelta(days=1),
             )
@@ -114,7 +116,12 @@ def test_an_impact_is_listed_with_predicted_and_measured(
         "measured_interval": [1.0, 10.0],
         "roi": 3.0,
     }
-    assert "randomised hold-back" in shell.invoke(impact_commands.app, ["show", "1"]).output
+    shown = shell.invoke(impact_commands.app, ["show", "1"]).output
+    assert "randomised hold-back" in shown
+    assert "It kept its [promise].  (fake, prompt local)" in shown
+    assert json.loads(shell.invoke(impact_commands.app, ["show", "1", "--json"]).stdout)["explained_by"].startswith(
+        "fake"
+    )
 
 
 def test_the_same_by_http_with_roles(sessions: sessionmaker[Session], rollout_id: int) -> None:
@@ -134,6 +141,7 @@ def test_the_same_by_http_with_roles(sessions: sessionmaker[Session], rollout_id
     viewer, reviewer = ({"X-API-Key": keys[scope]} for scope in (Scope.VIEWER, Scope.REVIEWER))
     assert client.get("/rollouts", headers=viewer).json()["items"][0]["id"] == rollout_id
     assert client.get("/impact/1", headers=viewer).json()["roi"] == 3.0
+    assert client.get("/impact/1", headers=viewer).json()["explanation"] == "It kept its [promise]."
     assert client.get("/impact", headers=viewer).json()["items"][0]["proposal_id"] == 1
     path = f"/rollouts/{rollout_id}/pause"
     assert client.post(path, headers=viewer, json={}).status_code == 403

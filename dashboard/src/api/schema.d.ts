@@ -1685,7 +1685,7 @@ export interface paths {
         put?: never;
         /**
          * Create Session
-         * @description Add a project; 409 where the name is taken.
+         * @description Add a project; 409 where the name is taken, or would take an app's project out of sight.
          */
         post: operations["create_session_api_v1_sessions_post"];
         delete?: never;
@@ -1710,14 +1710,14 @@ export interface paths {
         post?: never;
         /**
          * Delete Session
-         * @description Delete a project with its runs and their feedback.
+         * @description Delete a project with its runs and their feedback; 409 where an app is watched by it.
          */
         delete: operations["delete_session_api_v1_sessions__session_id__delete"];
         options?: never;
         head?: never;
         /**
          * Change Session
-         * @description Change a project; 409 where the new name is taken.
+         * @description Change a project; 409 where the new name is taken, or the old one an app's.
          */
         patch: operations["change_session_api_v1_sessions__session_id__patch"];
         trace?: never;
@@ -1867,6 +1867,10 @@ export interface components {
             research: components["schemas"]["JobState"] | null;
             /** Root Cause */
             root_cause: string | null;
+            /** Explanation */
+            explanation: string | null;
+            /** Explained By */
+            explained_by: string | null;
             /** Run Ids */
             run_ids: string[];
             /** Exemplar */
@@ -2047,6 +2051,8 @@ export interface components {
             open_alerts: number;
             /** Last Sweep */
             last_sweep: string | null;
+            /** Unmonitored */
+            unmonitored?: string | null;
             /**
              * Notes
              * @default []
@@ -2605,6 +2611,10 @@ export interface components {
             assumptions: {
                 [key: string]: unknown;
             };
+            /** Explanation */
+            explanation: string | null;
+            /** Explained By */
+            explained_by: string | null;
             /**
              * Window Start
              * Format: date-time
@@ -2632,6 +2642,10 @@ export interface components {
             method: string;
             /** Roi */
             roi: number | null;
+            /** Explanation */
+            explanation: string | null;
+            /** Explained By */
+            explained_by: string | null;
         };
         /**
          * JobDetail

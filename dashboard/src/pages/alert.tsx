@@ -4,7 +4,7 @@ import { $api, api, type Schemas } from "../api/client";
 import { useUser } from "../api/session";
 import { chance, count, metricName, moment, span, value, words } from "../lib/format";
 import { said, useAct } from "../ui/acts";
-import { Ago, Button, Facts, Moment, State, toneOf, TraceLink } from "../ui/basics";
+import { Ago, Button, Facts, Moment, Quoted, State, toneOf, TraceLink } from "../ui/basics";
 import { Confirm } from "../ui/dialog";
 import { IconCheck, IconMute } from "../ui/icons";
 import { MetricChart } from "../ui/metric-chart";
@@ -91,6 +91,7 @@ export function AlertPage() {
           </Panel>
           <Panel title="What comes of it">
             {alert.root_cause && <p className="mb-2 text-sm">{alert.root_cause}</p>}
+            {alert.explanation && <Quoted text={alert.explanation} by={alert.explained_by} from="what was detected" />}
             {alert.muted_by !== null && (
               <p className="mb-2 text-sm text-muted">Not told by itself: <Link to="/alerts/$id" params={{ id: String(alert.muted_by) }} className="link">alert {alert.muted_by}</Link> is its cause.</p>
             )}

@@ -6,7 +6,7 @@ import { conditions, count, metricName, moment, number, pct, words } from "../li
 import { asText } from "../lib/diff";
 import { around, reading } from "../lib/scale";
 import { said, useAct, useDraft } from "../ui/acts";
-import { Ago, Button, Chip, Facts, State, type Tone, toneOf } from "../ui/basics";
+import { Ago, Button, Chip, Facts, Quoted, State, type Tone, toneOf } from "../ui/basics";
 import { Confirm } from "../ui/dialog";
 import { configText, Diff } from "../ui/diff";
 import { IconCheck, IconCross } from "../ui/icons";
@@ -230,10 +230,7 @@ export function ProposalPage() {
           <Step n={1} title="What happened">
             <p className="mb-3 max-w-prose">{proposal.root_cause}</p>
             {proposal.explanation && (
-              <blockquote className="mb-3 max-w-prose border-s-2 border-line-strong ps-3 text-sm text-muted">
-                <p className="whitespace-pre-wrap">{proposal.explanation}</p>
-                <footer className="mt-1 text-xs">written by {proposal.explained_by} from the evidence below; it decides nothing</footer>
-              </blockquote>
+              <Quoted text={proposal.explanation} by={proposal.explained_by} from="the evidence below" />
             )}
             <Hit cause={cause} />
             {from && packet.metric && (
@@ -277,6 +274,7 @@ export function ProposalPage() {
                   <p className="flex items-baseline justify-between gap-2"><span className="text-sm text-muted">Measured</span><b className="text-xl font-semibold">{pct(measured.measured_pct)}</b></p>
                   <IntervalBar low={measured.measured_interval[0] as number | null} high={measured.measured_interval[1] as number | null} value={measured.measured_pct} scale={scale} says={reading(measured.measured_interval[0] as number | null, measured.measured_interval[1] as number | null)} label={`measured ${pct(measured.measured_pct)}`} />
                   <p className="text-xs text-muted">{measured.method === "holdback" ? "against the hold-back" : "a description, no control"}{measured.roi !== null ? ` · ROI ${number(measured.roi, 1)} ×` : ""}</p>
+                  {measured.explanation && <Quoted text={measured.explanation} by={measured.explained_by} from="these figures" />}
                 </div>
               )}
             </div>

@@ -53,6 +53,16 @@ export function State({ of, label, soft = true }: { of: string; label?: string; 
   );
 }
 
+/** A model's words, told apart from what was measured. React escapes them. */
+export function Quoted({ text, by, from }: { text: string; by: string | null; from: string }) {
+  return (
+    <blockquote className="my-3 max-w-prose border-s-2 border-line-strong ps-3 text-sm break-words text-muted">
+      <p className="whitespace-pre-wrap">{text}</p>
+      <footer className="mt-1 text-xs">written by {by ?? "a model"} from {from}; it decides nothing</footer>
+    </blockquote>
+  );
+}
+
 export function Sign({ tone, size = 16 }: { tone: Tone; size?: number }) {
   const Icon = SIGN[tone];
   return <Icon width={size} height={size} className={TEXT[tone]} />;
