@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import utc_now
 from core.settings import Settings
 from core.states import ProposalStatus
+from db.models.alerts import AlertEvent
+from db.models.evaluation import ImprovementImpact
 from db.models.proposals import ImprovementProposal
 from db.repositories import user_sessions
 from notifications.trial import preview_digest
@@ -372,6 +375,23 @@ def test_a_title_with_a_script_stays_a_title(signed_in: SignIn, world: World) ->
     page.goto(f"/proposals/{world.evil}")
     expect(page.get_by_role("heading", level=1)).to_have_text(EVIL)
     assert page.evaluate("window.pwned") is None
+
+
+def test_a_models_words_are_marked_and_never_run(signed_in: SignIn, world: World, day: sessionmaker[Session]) -> None:
+    """Beside an alert without a proposal of its own, and beside what was measured: with who wrote them, escaped."""
+    by = "fake, prompt local"
+    with day.begin() as session:
+        detail = {"explanation": EVIL, "explained_by": by}
+        session.add(AlertEvent(alert_id=world.alert, at=utc_now(), kind="researched", detail=detail))
+        impact = session.scalars(select(ImprovementImpact)).one()
+        impact.explanation, impact.explained_by = EVIL, by
+        pages = {f"/alerts/{world.alert}": "what was detected", f"/proposals/{impact.proposal_id}": "these figures"}
+    page = signed_in(VERA)
+    for path, basis in pages.items():
+        page.goto(path)
+        quoted = page.locator("blockquote", has_text=f"written by {by} from {basis}; it decides nothing")
+        expect(quoted.locator("p")).to_have_text(EVIL)
+        assert page.evaluate("window.pwned") is None
 
 
 def test_a_mail_is_shown_shut_in(signed_in: SignIn, world: World) -> None:
