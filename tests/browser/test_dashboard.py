@@ -73,20 +73,6 @@ def needs(tool: Path) -> None:
         (pytest.fail if REQUIRED else pytest.skip)("run `npm ci` in dashboard/")
 
 
-def test_d1_the_verdict_is_the_first_heading_and_takes_at_most_six_requests(signed_in: SignIn, world: World) -> None:
-    """Whoever opens a page learns how things are before anything else is loaded."""
-    page = signed_in()
-    page.add_init_script(WATCH)
-    for path in paths(world):
-        page.goto(path)
-        heading = page.locator("h1").first
-        expect(heading).to_be_visible()
-        before = page.evaluate("window.before")
-        assert 0 < len(before) <= REQUESTS_BEFORE_VERDICT, (path, before)
-        assert page.locator("h1, h2, h3, h4").first.evaluate("node => node.tagName") == "H1", path
-        assert heading.inner_text().strip(), path
-
-
 def test_d1_the_verdict_waits_for_no_chart(signed_in: SignIn) -> None:
     """A slow series holds up its own room on the page, and nothing else."""
     page = signed_in()
@@ -220,16 +206,25 @@ def test_d7_the_committed_client_is_what_the_api_describes() -> None:
     assert COMMITTED.read_text() == generated(), "run `uv run python -m tests.browser.client` and commit the result"
 
 
-def test_d8_axe_finds_nothing_serious_and_nothing_runs_over(signed_in: SignIn, world: World) -> None:
-    """In light and dark and on a phone, for people who see little or hear the page."""
+def test_d1_d8_every_page_says_its_verdict_first_and_axe_finds_nothing_serious(signed_in: SignIn, world: World) -> None:
+    """Whoever opens a page learns how things are before anything else is loaded, in at most six requests.
+
+    In light and dark and on a phone, for people who see little or hear the page, and nothing runs over.
+    """
     needs(AXE)
     page = signed_in()
+    page.add_init_script(WATCH)
     source = AXE.read_text()
     for path in paths(world):
         page.set_viewport_size({"width": 1440, "height": 900})
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         page.goto(path)
-        expect(page.locator("h1").first).to_be_visible()
+        heading = page.locator("h1").first
+        expect(heading).to_be_visible()
+        before = page.evaluate("window.before")
+        assert 0 < len(before) <= REQUESTS_BEFORE_VERDICT, (path, before)
+        assert page.locator("h1, h2, h3, h4").first.evaluate("node => node.tagName") == "H1", path
+        assert heading.inner_text().strip(), path
         expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
         page.evaluate(source)
         assert serious(page) == [], path
