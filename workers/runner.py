@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=30)
 RETRY_BASE = timedelta(seconds=2)
 RETRY_CAP = timedelta(minutes=10)
+DATABASE_AWAY = (DBAPIError, PoolTimeoutError)
+"""What a statement raises that did not come through; the wait for a connection is no error of the driver."""
 
 
 class UnfinishedJobError(Exception):
@@ -101,7 +103,7 @@ def run(
     try:
         with sessions() as session, session.begin():
             taken = jobs.claim(session, job_id, owner=owner, now=now, lease=lease)
-    except (DBAPIError, PoolTimeoutError) as error:
+    except DATABASE_AWAY as error:
         # Locked by another delivery, or Postgres is away. The row stays as it is and the relay sends it again.
         log.warning("job.not_claimed", job_id=job_id, error=type(error).__name__)
         return
@@ -138,7 +140,7 @@ def _record_failure(taken: Claim, error: Exception, sessions: Sessions) -> None:
             jobs.fail(
                 session, taken, message, now=now, retry_at=None if permanent else now + retry_delay(taken.attempt)
             )
-    except (DBAPIError, PoolTimeoutError):
+    except DATABASE_AWAY:
         log.warning("job.failure_not_recorded")  # the lease runs out and the relay takes it from there
 
 
@@ -153,7 +155,7 @@ def heartbeats(taken: Claim, sessions: Sessions, lease: timedelta) -> Iterator[N
                 with sessions() as session, session.begin():
                     if not jobs.heartbeat(session, taken, lease_until=utc_now() + lease):
                         return
-            except (DBAPIError, PoolTimeoutError):
+            except DATABASE_AWAY:
                 continue  # Postgres is away: the lease may run out, and the fence holds
 
     thread = threading.Thread(target=beat, name=f"lease-{taken.id}", daemon=True)
